@@ -1,0 +1,1 @@
+"""Types only: this package imports nothing of ours but itself, and does no I/O."""

@@ -1,0 +1,209 @@
+"""A run: what was learned (records, stored) and what is judged from it (results, recomputed)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from scanner.model.evidence import Gap
+from scanner.model.exchange import Exchange
+from scanner.model.subjects import Endpoint, Target
+from scanner.model.verdicts import Finding, Readiness, Verdict
+from scanner.model.versions import TlsVersion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One execution; everything belongs to a run."""
+
+    id: str
+    """Sortable, unique: UTC time and four random hex digits, ``20261123T160700Z-1a2b``."""
+    started_at: datetime
+    """When it began (UTC)."""
+    finished_at: datetime | None
+    """When it ended (UTC); None while it runs or where it was killed."""
+    is_complete: bool
+    """False where it was interrupted before all questions were put."""
+    policy_id: str
+    """The policy it was judged with."""
+    confirm: str
+    """``all`` or ``none``: whether sslyze handshakes confirmed what the hellos found."""
+    tool_version: str
+    """Version of this program."""
+    command: str = ""
+    """``scan``, ``demo``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """What the resolver said of a name; for an address given as such, that address."""
+
+    addresses: tuple[str, ...] = ()
+    """All IPv4 and IPv6 addresses, in resolver order."""
+    cname_chain: tuple[str, ...] = ()
+    """Canonical names passed on the way, in order, without the name asked for; empty where there is no CNAME."""
+    error: str | None = None
+    """Why there is no address."""
+    cname_error: str | None = None
+    """Why the CNAME chain could not be learned (addresses may be there all the same)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRecord:
+    """Everything learned about one host. This is what the store keeps."""
+
+    target: Target
+    """What was asked for."""
+    resolution: Resolution
+    """Its addresses."""
+    endpoints: tuple[Endpoint, ...]
+    """What was contacted."""
+    exchanges: tuple[Exchange, ...]
+    """Every exchange, in the order asked."""
+    stopped: str | None = None
+    """``interrupted`` or ``out-of-time`` where the questions were not all put; else None."""
+
+
+class CheckState(StrEnum):
+    """Outcome of a recognition check."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing found out about what a host is, with its weight."""
+
+    id: str
+    """``adfs-federation-metadata``."""
+    title: str
+    """One line for people."""
+    state: CheckState
+    """Outcome."""
+    detail: str
+    """What was seen. May hold text from the network: escape it."""
+    weight: str = ""
+    """``certain``, ``strong``, ``medium``, ``weak`` or empty."""
+    is_verified: bool = True
+    """False where the meaning of the evidence is from memory and not from a cited document."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustResult:
+    """Whether one of sslyze's trust stores accepts a chain for the server name."""
+
+    store: str
+    """``Mozilla``, ``Windows``, ``Apple``, ``Android``, ``Java``."""
+    store_version: str
+    """The store's date or version."""
+    is_trusted: bool
+    """Whether path validation succeeded at the time of the exchange."""
+    error: str | None = None
+    """Why not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """What a peer's leaf certificate says. All text is from the network: escape it."""
+
+    subject: str
+    """RFC 4514 string."""
+    issuer: str
+    """RFC 4514 string."""
+    not_before: datetime | None
+    """Validity begin (UTC); None where it can't be read."""
+    not_after: datetime | None
+    """Validity end (UTC)."""
+    sha256: str
+    """Fingerprint of the DER, lower-case hex."""
+    names: tuple[str, ...] = ()
+    """DNS names and addresses of subjectAltName."""
+    key: str = ""
+    """``RSA 2048``, ``EC secp256r1``, ``Ed25519``."""
+    chain_count: int = 1
+    """Certificates the peer sent."""
+    trust: tuple[TrustResult, ...] = ()
+    """One result a store; empty where validation was not done."""
+    parse_error: str | None = None
+    """Where the DER could not be parsed: why (subject and issuer are then empty)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handshake:
+    """One sslyze handshake, for people."""
+
+    version: TlsVersion
+    """The version asked for."""
+    is_completed: bool
+    """Whether it ran to its end."""
+    engine: str
+    """The engine that ran it."""
+    cipher_suite: str | None
+    """Suite name as the engine gives it."""
+    is_client_certificate_requested: bool
+    """Whether the peer asked for a client certificate."""
+    error: str | None
+    """Why it did not complete."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointResult:
+    """What is judged of one endpoint."""
+
+    endpoint: Endpoint
+    """Which."""
+    verdicts: tuple[Verdict, ...]
+    """All six versions, oldest first, per direction asked about."""
+    gaps: tuple[Gap, ...]
+    """Gaps of the whole endpoint and of single versions."""
+    handshakes: tuple[Handshake, ...] = ()
+    """sslyze handshakes, oldest version first."""
+    certificates: tuple[Certificate, ...] = ()
+    """The different leaf certificates seen, in the order seen."""
+    connection_count: int = 0
+    """Connections opened for the versions question."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostResult:
+    """What is judged of one host."""
+
+    target: Target
+    """What was asked for."""
+    resolution: Resolution
+    """Its addresses."""
+    readiness: Readiness
+    """The policy's answer."""
+    readiness_reason: str
+    """Why, in one sentence."""
+    verdicts: tuple[Verdict, ...]
+    """All six versions, merged over the endpoints."""
+    endpoints: tuple[EndpointResult, ...]
+    """Each endpoint."""
+    checks: tuple[Check, ...] = ()
+    """What the host is."""
+    gaps: tuple[Gap, ...] = ()
+    """Gaps of the host as a whole (name not resolved)."""
+    stopped: str | None = None
+    """As in HostRecord."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """A whole run, judged. Every reporter takes this and nothing else."""
+
+    run: Run
+    """The run."""
+    policy_version: str
+    """Version of the policy's data file."""
+    policy_title: str
+    """Its title."""
+    hosts: tuple[HostResult, ...]
+    """Hosts in the order of the targets."""
+    findings: tuple[Finding, ...]
+    """All findings, worst first."""
+    no_listener_counts: tuple[tuple[str, int], ...] = ()
+    """Range addresses where nothing listened, by reason: ``(("REFUSED", 250),)``."""

@@ -1,0 +1,1 @@
+"""Runs, kept: SQLAlchemy models and migrations."""

@@ -44,7 +44,7 @@ class Target:
     optional_ports: tuple[int, ...] = ()
     """TCP ports to probe where nothing listening is a normal answer (AD FS 49443 in alternate-hostname mode)."""
     server_name: str | None = None
-    """SNI in A-label form; None means: the host name if it is a name, else no SNI at all (RFC 6066: never an address)."""
+    """SNI in A-label form; None means: the host if it is a name, else no SNI at all (RFC 6066: never an address)."""
     vendor: str | None = None
     """Product name as the user gave it, for vendor-specific advice."""
     farm: str | None = None

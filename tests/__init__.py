@@ -1,0 +1,1 @@
+"""Tests; a package, so that tests import the lab as ``tests.lab``."""

@@ -84,6 +84,8 @@ NMAP = Requirement(name="nmap", command="nmap", debian=("nmap",))
 PROCPS = Requirement(name="procps", command="pgrep", debian=("procps",))
 CHROMIUM = Requirement(name="Chromium", command="chromium", debian=("chromium",))
 CHROMEDRIVER = Requirement(name="ChromeDriver", command="chromedriver", debian=("chromium-driver",))
+BUILDAH = Requirement(name="buildah", command="buildah", debian=("buildah",))
+DEBOOTSTRAP = Requirement(name="debootstrap", command="debootstrap", debian=("debootstrap",))
 
 # A new stack adds its line here: install.sh installs the union, and a test checks that no factory needs anything else.
 CATALOGUE: tuple[Requirement, ...] = (
@@ -111,6 +113,8 @@ CATALOGUE: tuple[Requirement, ...] = (
     PROCPS,
     CHROMIUM,
     CHROMEDRIVER,
+    BUILDAH,
+    DEBOOTSTRAP,
 )
 
 

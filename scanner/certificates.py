@@ -1,0 +1,184 @@
+"""Describe the certificates a peer sent, and say which public trust stores accept the chain."""
+
+from __future__ import annotations
+
+import ssl
+import warnings
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import lru_cache
+from hashlib import sha256
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from cryptography.utils import CryptographyDeprecationWarning
+
+from scanner.model.runs import Certificate, TrustResult
+from scanner.untrusted import clean_text
+
+if TYPE_CHECKING:
+    from sslyze.plugins.certificate_info.trust_stores.trust_store import TrustStore
+
+MAX_TEXT_CHARS = 500
+"""Longest subject, issuer, name or error text kept; the peer chooses them."""
+
+MAX_NAMES_COUNT = 1_000
+"""Most subjectAltName entries kept; a public CA's limit is far below."""
+
+ISSUER_IS_KNOWN = "the authority is in this store, but "
+"""How the error of a TrustResult begins where only the name or the date is wrong: with a name and a time of the
+certificate's own, the store accepts the chain. Any other error means that the chain itself was not accepted."""
+
+
+def describe_chain(chain_der: tuple[bytes, ...], *, server_name: str | None, address: str, at: datetime) -> Certificate:
+    """Describe the leaf of a chain, and whether sslyze's trust stores accept the chain.
+
+    chain_der holds DER certificates, leaf first, as the peer sent them: nothing about them is taken for granted and
+    no content makes this raise. server_name is the SNI sent; where there was none, the certificate must name address
+    (RFC 9525 section 4: an iPAddress entry of subjectAltName). at is the time to judge validity for, aware, and is
+    used to the minute. What can't be read is in parse_error, and the fields concerned are empty.
+    """
+    return _describe_once(tuple(chain_der), server_name, address, at.astimezone(UTC).replace(second=0, microsecond=0))
+
+
+# Every version of one endpoint is confirmed by a handshake of its own, and farms share certificates: the same chain
+# comes many times, mostly within the minute.
+@lru_cache(maxsize=512)
+def _describe_once(chain_der: tuple[bytes, ...], server_name: str | None, address: str, at: datetime) -> Certificate:
+    if not chain_der:
+        return _unreadable(b"", 0, "the peer sent no certificate")
+    # cryptography warns of serial numbers that are not positive, and of whatever else it means to refuse one day. The
+    # certificates are the peer's (and one root in the stores has such a serial), so nobody here can act on it.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        return _describe(chain_der, server_name, address, at)
+
+
+def _describe(chain_der: tuple[bytes, ...], server_name: str | None, address: str, at: datetime) -> Certificate:
+    try:
+        leaf = x509.load_der_x509_certificate(chain_der[0])
+        subject, issuer = _clean(leaf.subject.rfc4514_string()), _clean(leaf.issuer.rfc4514_string())
+        not_before, not_after = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+    except Exception as error:  # noqa: BLE001 - hostile DER raises many types, and each means the same: not readable
+        return _unreadable(chain_der[0], len(chain_der), str(error))
+    names: tuple[x509.GeneralName, ...] = ()
+    parse_error = None
+    try:
+        names = tuple(leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    except x509.ExtensionNotFound:
+        pass
+    except Exception as error:  # noqa: BLE001 - as above; one bad extension hides all, subject and dates stay
+        parse_error = _clean(f"the extensions could not be parsed: {error}")
+    return Certificate(
+        subject=subject,
+        issuer=issuer,
+        not_before=not_before,
+        not_after=not_after,
+        sha256=sha256(chain_der[0]).hexdigest(),
+        names=tuple(
+            _clean(str(name.value))
+            for name in names[:MAX_NAMES_COUNT]
+            if isinstance(name, x509.DNSName | x509.IPAddress)
+        ),
+        key=_key_text(leaf),
+        chain_count=len(chain_der),
+        trust=_judge_trust(chain_der, leaf, names, server_name or address, at),
+        parse_error=parse_error,
+    )
+
+
+def _unreadable(der: bytes, count: int, why: str) -> Certificate:
+    return Certificate(
+        subject="",
+        issuer="",
+        not_before=None,
+        not_after=None,
+        sha256=sha256(der).hexdigest() if count else "",
+        chain_count=count,
+        parse_error=_clean(why),
+    )
+
+
+def _key_text(leaf: x509.Certificate) -> str:
+    key: object = None
+    with suppress(Exception):  # explicit curve parameters, unknown algorithms, points off the curve
+        key = leaf.public_key()
+    match key:
+        case rsa.RSAPublicKey() | dsa.DSAPublicKey():
+            return f"{'RSA' if isinstance(key, rsa.RSAPublicKey) else 'DSA'} {key.key_size}"
+        case ec.EllipticCurvePublicKey():
+            return f"EC {key.curve.name}"
+        case ed25519.Ed25519PublicKey():
+            return "Ed25519"
+        case ed448.Ed448PublicKey():
+            return "Ed448"
+        case _:
+            return f"unknown ({leaf.public_key_algorithm_oid.dotted_string})"
+
+
+def _judge_trust(
+    chain_der: tuple[bytes, ...],
+    leaf: x509.Certificate,
+    names: tuple[x509.GeneralName, ...],
+    peer: str,
+    at: datetime,
+) -> tuple[TrustResult, ...]:
+    chain_pem = [ssl.DER_cert_to_PEM_cert(der) for der in chain_der]
+    begin, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+    own_name = next((name for name in names if isinstance(name, x509.DNSName | x509.IPAddress)), None)
+    own_time = at if begin <= at <= end else begin
+    results = []
+    for store in _trust_stores():
+        error = _verification_error(store, chain_pem, peer, at)
+        if error is not None and own_name is not None:
+            own = _concrete(own_name)
+            if _verification_error(store, chain_pem, own, own_time) is None:
+                error = ISSUER_IS_KNOWN + error
+        results.append(
+            TrustResult(store=store.name, store_version=store.version, is_trusted=error is None, error=error)
+        )
+    return tuple(results)
+
+
+def _concrete(name: x509.DNSName | x509.IPAddress) -> str:
+    """Return a server name that the subjectAltName entry covers."""
+    text = str(name.value)
+    return "a" + text[1:] if text.startswith("*.") else text
+
+
+def _verification_error(store: TrustStore, chain_pem: list[str], peer: str, at: datetime) -> str | None:
+    """Return why the store does not accept the chain for the peer (a name or an address); None where it does."""
+    try:
+        subject = _subject(peer)
+        result = store.verify_certificate_chain(chain_pem, subject, validation_time=at)
+    except Exception as error:  # noqa: BLE001 - names that are no host names, intermediates that are no DER, odd keys
+        return _clean(f"{error}" or type(error).__name__)
+    if result.was_validation_successful:
+        return None
+    # The library adds the certificate's own text in brackets, which is shown elsewhere, and bounded there.
+    text = (result.validation_error or "not trusted").removeprefix("validation failed: ")
+    return _clean(text.split(" (encountered processing", 1)[0])
+
+
+def _subject(peer: str) -> x509.DNSName | x509.IPAddress:
+    # A link-local address may carry a zone ("fe80::1%eth0"), which is no part of what a certificate can name.
+    try:
+        return x509.IPAddress(ip_address(peer.partition("%")[0]))
+    except ValueError:
+        return x509.DNSName(peer)
+
+
+@lru_cache(maxsize=1)
+def _trust_stores() -> tuple[TrustStore, ...]:
+    # sslyze takes 0.2 s to import, which commands that verify nothing need not wait for.
+    from sslyze.plugins.certificate_info.trust_stores.trust_store_repository import (  # noqa: PLC0415 - see above
+        TrustStoresRepository,
+    )
+
+    return tuple(TrustStoresRepository.get_default().get_all_stores())
+
+
+def _clean(text: str) -> str:
+    return clean_text(text, max_chars=MAX_TEXT_CHARS)

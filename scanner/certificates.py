@@ -125,21 +125,26 @@ def _judge_trust(
     peer: str,
     at: datetime,
 ) -> tuple[TrustResult, ...]:
-    chain_pem = [ssl.DER_cert_to_PEM_cert(der) for der in chain_der]
+    # First with a name and a time of the certificate's own: that tells an unknown authority from a wrong name or date,
+    # and is the same for every host with this chain, so that one verification serves a whole farm or range.
     begin, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
-    own_name = next((name for name in names if isinstance(name, x509.DNSName | x509.IPAddress)), None)
-    own_time = at if begin <= at <= end else begin
-    results = []
-    for store in _trust_stores():
-        error = _verification_error(store, chain_pem, peer, at)
-        if error is not None and own_name is not None:
-            own = _concrete(own_name)
-            if _verification_error(store, chain_pem, own, own_time) is None:
-                error = ISSUER_IS_KNOWN + error
-        results.append(
-            TrustResult(store=store.name, store_version=store.version, is_trusted=error is None, error=error)
-        )
-    return tuple(results)
+    own_name = next((_concrete(name) for name in names if isinstance(name, x509.DNSName | x509.IPAddress)), peer)
+    errors = list(_verification_errors(chain_der, own_name, at if begin <= at <= end else begin))
+    if None in errors:
+        for index, error in enumerate(_verification_errors(chain_der, peer, at)):
+            if errors[index] is None and error is not None:
+                errors[index] = ISSUER_IS_KNOWN + error
+    return tuple(
+        TrustResult(store=store.name, store_version=store.version, is_trusted=error is None, error=error)
+        for store, error in zip(_trust_stores(), errors, strict=True)
+    )
+
+
+@lru_cache(maxsize=512)
+def _verification_errors(chain_der: tuple[bytes, ...], peer: str, at: datetime) -> tuple[str | None, ...]:
+    """Return for each store why it does not accept the chain for the peer (a name or an address); None where it does."""
+    chain_pem = [ssl.DER_cert_to_PEM_cert(der) for der in chain_der]
+    return tuple(_verification_error(store, chain_pem, peer, at) for store in _trust_stores())
 
 
 def _concrete(name: x509.DNSName | x509.IPAddress) -> str:
@@ -149,7 +154,6 @@ def _concrete(name: x509.DNSName | x509.IPAddress) -> str:
 
 
 def _verification_error(store: TrustStore, chain_pem: list[str], peer: str, at: datetime) -> str | None:
-    """Return why the store does not accept the chain for the peer (a name or an address); None where it does."""
     try:
         subject = _subject(peer)
         result = store.verify_certificate_chain(chain_pem, subject, validation_time=at)

@@ -108,9 +108,14 @@ def trusting(authority, monkeypatch, tmp_path):
     path = tmp_path / "store.pem"
     path.write_text(ssl.DER_cert_to_PEM_cert(_der(authority.certificate)[0]))
     monkeypatch.setattr(certificates, "_trust_stores", lambda: (TrustStore(path, "Windows", "2026-03-28"),))
-    certificates._describe_once.cache_clear()
+    _forget()
     yield
+    _forget()
+
+
+def _forget():
     certificates._describe_once.cache_clear()
+    certificates._verification_errors.cache_clear()
 
 
 def _openssl(*arguments, cwd, **options):
@@ -242,6 +247,14 @@ def test_each_chain_is_verified_once_a_minute(authority, trusting):
     for second in range(30):
         _describe(leaf, at=AT + timedelta(seconds=second))
     assert certificates._describe_once.cache_info().misses == 1
+
+
+def test_a_chain_that_no_store_accepts_is_verified_once_for_all_hosts_that_send_it(authority):
+    leaf = authority.leaf("sts.example.test")
+    _forget()
+    for number in range(20):
+        _describe(leaf, server_name=None, address=f"192.0.2.{number}")
+    assert certificates._verification_errors.cache_info().misses == 1
 
 
 def test_no_certificate_at_all_is_said():

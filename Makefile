@@ -12,6 +12,7 @@ MEASURE ?= --html $(RESULTS)/report.html --json $(RESULTS)/report.json --csv $(R
 ARGS ?=
 # Further options for pytest: make test PYTEST='-k merge'
 PYTEST ?=
+LAB_INSTALL ?= tests/lab/install.sh
 # make lock UPGRADE=1 takes the newest versions that pyproject.toml allows; else existing pins are kept.
 UPGRADE ?=
 
@@ -67,7 +68,7 @@ check: $(VENV)/.dev-ready ## lint, format and types only
 	@$(BIN)/mypy --strict scanner
 
 lab: $(VENV)/.dev-ready ## install the servers that the tests start (Debian as root; elsewhere lists what is left out)
-	@PYTHON=$(BIN)/python sh tests/lab/install.sh
+	@PYTHON=$(BIN)/python sh $(LAB_INSTALL)
 
 bench: $(VENV)/.dev-ready lab ## measure speed beside sslyze and sslscan on loopback
 	@$(BIN)/python -m bench $(ARGS)

@@ -1,1 +1,24 @@
 """A lab of real TLS servers on loopback; their own configuration says which versions they accept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.lab.openssl_family import OPENSSL_FAMILY
+
+if TYPE_CHECKING:
+    from tests.lab.model import ServerFactory
+
+FACTORIES: tuple[ServerFactory, ...] = (*OPENSSL_FAMILY,)
+"""Every listener there is; one line here registers a file of them."""
+
+
+def present_factories() -> tuple[ServerFactory, ...]:
+    """Return the factories whose requirements are met on this machine."""
+    return tuple(factory for factory in FACTORIES if all(need.is_met() for need in factory.requires))
+
+
+def absent_factories() -> tuple[ServerFactory, ...]:
+    """Return the factories that this machine cannot start."""
+    present = present_factories()
+    return tuple(factory for factory in FACTORIES if factory not in present)

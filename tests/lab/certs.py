@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
+from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class Certificates:
     """RSA-2048 under intermediates of more than 20 KB together."""
     client: Leaf
     """P-256, for TLS client authentication."""
+    ocsp_response: Path
+    """A DER OCSP response that calls ``rsa2048`` good, signed by the root, for stapling."""
 
 
 class _Authority:
@@ -91,10 +94,11 @@ def make_certificates(directory: Path) -> Certificates:
         return _write_leaf(directory, label, key, (certificate, authority.certificate))
 
     rsa2048 = rsa.generate_private_key(65537, 2048)
+    rsa2048_leaf = leaf("rsa2048", rsa2048)
     return Certificates(
         ca=ca,
         ca_key=ca_key,
-        rsa2048=leaf("rsa2048", rsa2048),
+        rsa2048=rsa2048_leaf,
         rsa1024=leaf("rsa1024", rsa.generate_private_key(65537, 1024)),  # noqa: S505 - weak on purpose
         p256=leaf("p256", ec.generate_private_key(ec.SECP256R1())),
         p384=leaf("p384", ec.generate_private_key(ec.SECP384R1())),
@@ -102,11 +106,34 @@ def make_certificates(directory: Path) -> Certificates:
         dsa1024=leaf("dsa1024", dsa.generate_private_key(1024)),  # noqa: S505 - weak on purpose
         big=_big_leaf(directory, authority, rsa2048),
         client=leaf("client", ec.generate_private_key(ec.SECP256R1()), is_client=True),
+        ocsp_response=_write_ocsp_response(directory, authority, rsa2048_leaf),
     )
 
 
+def _write_ocsp_response(directory: Path, authority: _Authority, leaf: Leaf) -> Path:
+    now = dt.datetime.now(dt.UTC)
+    response = (
+        ocsp.OCSPResponseBuilder()
+        .add_response(
+            cert=x509.load_pem_x509_certificate(leaf.certificate.read_bytes()),
+            issuer=authority.certificate,
+            algorithm=hashes.SHA256(),
+            cert_status=ocsp.OCSPCertStatus.GOOD,
+            this_update=now - _BEFORE,
+            next_update=now + _LIFETIME,
+            revocation_time=None,
+            revocation_reason=None,
+        )
+        .responder_id(ocsp.OCSPResponderEncoding.HASH, authority.certificate)
+        .sign(authority.key, hashes.SHA256())
+    )
+    path = directory / "ocsp.der"
+    path.write_bytes(response.public_bytes(serialization.Encoding.DER))
+    return path
+
+
 def _big_leaf(directory: Path, authority: _Authority, key: rsa.RSAPrivateKey) -> Leaf:
-    """Make a chain of more than 20 KB: intermediates, each with 200 alternative names."""
+    """Make a chain of more than 20 KB: intermediates, each with 120 alternative names."""
     issuer_name, issuer_key = authority.name, authority.key
     intermediates: list[x509.Certificate] = []
     while sum(len(each.public_bytes(serialization.Encoding.DER)) for each in intermediates) < _BIG_CHAIN_BYTES:

@@ -142,7 +142,7 @@ def _judge_trust(
 
 @lru_cache(maxsize=512)
 def _verification_errors(chain_der: tuple[bytes, ...], peer: str, at: datetime) -> tuple[str | None, ...]:
-    """Return for each store why it does not accept the chain for the peer (a name or an address); None where it does."""
+    """Return for each store why it does not accept the chain for the peer (name or address); None where it does."""
     chain_pem = [ssl.DER_cert_to_PEM_cert(der) for der in chain_der]
     return tuple(_verification_error(store, chain_pem, peer, at) for store in _trust_stores())
 

@@ -140,7 +140,7 @@ class DrsPlacement:
     place: DrsPlace
     """Who runs it."""
     cloud: Cloud | None
-    """Which cloud, where place is CLOUD. Other clouds' tenants use the global name too: GLOBAL does not rule them out."""
+    """Which cloud, where place is CLOUD. Tenants of other clouds use the global name too, so GLOBAL is no proof."""
     canonical_name: str | None
     """The service's own name in the chain, to be used as SNI: its certificate may lack the custom name."""
     reason: str

@@ -107,7 +107,8 @@ class NasslLegacy:
     requires = (requirements.NASSL,)
 
     def can_speak(self, server: LabServer, version: TlsVersion) -> bool:
-        return version != TLS1_3 and server.verify.psk is None
+        # Neither SSLv2 nor SSLv3 has suites with pre-shared keys: there is nothing to bring.
+        return version != TLS1_3 and (server.verify.psk is None or version <= SSL3)
 
     def attempt(self, server: LabServer, version: TlsVersion, certificates: Certificates) -> Attempt:
         from nassl.legacy_ssl_client import LegacySslClient  # noqa: PLC0415 - only where it is installed
@@ -124,7 +125,7 @@ class NasslLegacy:
                 client_key=identity.key if identity else None,
             )
             client.set_cipher_list(server.verify.ciphers or _EVERY_CIPHER)
-            if server.server_name:
+            if server.server_name and version > SSL2:
                 client.set_tlsext_host_name(server.server_name)
             try:
                 client.do_handshake()
@@ -142,7 +143,8 @@ class OldNode:
     _METHODS: ClassVar = {SSL2: "SSLv2_method", SSL3: "SSLv3_method", TLS1_0: "TLSv1_method"}
 
     def can_speak(self, server: LabServer, version: TlsVersion) -> bool:
-        return version in self._METHODS and server.verify.psk is None and not server.verify.client_certificate
+        lacks_means = server.verify.client_certificate or (server.verify.psk is not None and version > SSL3)
+        return version in self._METHODS and not lacks_means
 
     def attempt(self, server: LabServer, version: TlsVersion, certificates: Certificates) -> Attempt:
         command: list[str | Path] = [requirements.NODE_0_8.file or "", _HERE / "old_node_client.js"]
@@ -197,7 +199,7 @@ class Tlslite:
         with socket.create_connection((server.address, server.port), timeout=_TIMEOUT_S) as raw:
             connection = TLSConnection(raw)
             try:
-                connection.handshakeClientCert(settings=settings, serverName=server.server_name or "")
+                connection.handshakeClientCert(settings=settings, serverName=server.server_name)
             except Exception as error:  # noqa: BLE001 - whatever it raises, there was no handshake
                 return Attempt(is_accepted=False, said=f"{type(error).__name__}: {error}")
             settled = connection.version

@@ -291,6 +291,14 @@ _S_SERVERS = (
         notes="accepts the lab's pre-shared key only",
     ),
     SServer(
+        name="openssl-psk-13",
+        enabled=frozenset({TLS1_3}),
+        config=f"-tls1_3 -psk {_PSK}",
+        has_certificate=False,
+        verify=ClientNeeds(psk=_PSK),
+        notes="TLS 1.3 with the lab's pre-shared key only",
+    ),
+    SServer(
         name="openssl-rsa-key-exchange",
         enabled=_OLD,
         config="-min_protocol TLSv1 -no_tls1_3 -cipher kRSA:@SECLEVEL=0",
@@ -382,9 +390,16 @@ _PRODUCTS: tuple[ServerFactory, ...] = (
         name="haproxy-10-13", enabled=_ALL_TLS, config="ssl-min-ver TLSv1.0 ssl-max-ver TLSv1.3 ciphers ALL:@SECLEVEL=0"
     ),
     HaProxy(
-        name="haproxy-hole-10-12",
-        enabled=frozenset({TLS1_0, TLS1_2}),
-        config="no-sslv3 no-tlsv11 no-tlsv13 ciphers ALL:@SECLEVEL=0",
+        name="haproxy-no-options-ignored",
+        enabled=_OLD,
+        config="ssl-min-ver TLSv1.0 ssl-max-ver TLSv1.2 no-tlsv11 ciphers ALL:@SECLEVEL=0",
+        notes="HAProxy warns that no-tlsv11 is ignored beside ssl-min-ver: TLS 1.1 stays on",
+    ),
+    HaProxy(
+        name="haproxy-default-minimum",
+        enabled=frozenset({TLS1_2}),
+        config="no-tlsv11 no-tlsv13 ciphers ALL:@SECLEVEL=0",
+        notes="reads as 1.0 and 1.2, but HAProxy's default ssl-min-ver is TLSv1.2",
     ),
     HaProxy(name="haproxy-13", enabled=frozenset({TLS1_3}), config="ssl-min-ver TLSv1.3 ssl-max-ver TLSv1.3"),
     HaProxy(
@@ -409,16 +424,23 @@ _PRODUCTS: tuple[ServerFactory, ...] = (
         config="SSLProtocol -all +TLSv1 +TLSv1.1\nSSLCipherSuite ALL:@SECLEVEL=0",
     ),
     Apache(
-        name="apache-hole-10-13",
-        enabled=frozenset({TLS1_0, TLS1_3}),
+        name="apache-no-holes",
+        enabled=frozenset({TLS1_3}),
         config="SSLProtocol -all +TLSv1 +TLSv1.3\nSSLCipherSuite ALL:@SECLEVEL=0",
         leaf="p384",
+        notes="reads as 1.0 and 1.3, but mod_ssl allows no hole and keeps the newest unbroken run",
     ),
     Stunnel(name="stunnel-12", enabled=frozenset({TLS1_2}), config="sslVersion = TLSv1.2"),
     Stunnel(
         name="stunnel-11-12",
         enabled=frozenset({TLS1_1, TLS1_2}),
         config="sslVersionMin = TLSv1.1\nsslVersionMax = TLSv1.2\nsecurityLevel = 0\nciphers = ALL:@SECLEVEL=0",
+    ),
+    Stunnel(
+        name="stunnel-hole-10-12",
+        enabled=frozenset({TLS1_0, TLS1_2}),
+        config="sslVersionMin = TLSv1\nsslVersionMax = TLSv1.2\noptions = NO_TLSv1_1\n"
+        "securityLevel = 0\nciphers = ALL:@SECLEVEL=0",
     ),
     Lighttpd(
         name="lighttpd-12-13",
@@ -429,6 +451,12 @@ _PRODUCTS: tuple[ServerFactory, ...] = (
         name="lighttpd-10-11",
         enabled=frozenset({TLS1_0, TLS1_1}),
         config='ssl.openssl.ssl-conf-cmd = ("MinProtocol" => "TLSv1", "MaxProtocol" => "TLSv1.1", '
+        '"CipherString" => "ALL:@SECLEVEL=0")',
+    ),
+    Lighttpd(
+        name="lighttpd-hole-11-13",
+        enabled=frozenset({TLS1_1, TLS1_3}),
+        config='ssl.openssl.ssl-conf-cmd = ("MinProtocol" => "TLSv1.1", "Protocol" => "-ALL, TLSv1.1, TLSv1.3", '
         '"CipherString" => "ALL:@SECLEVEL=0")',
     ),
 )

@@ -27,9 +27,11 @@ class HelloVariant(StrEnum):
     BROAD = "broad"
     """Every suite the registry knows, every group, more than 511 bytes."""
     COMPACT = "compact"
-    """The suites most servers have, under 256 bytes; for TLS 1.3 with real key shares."""
+    """The suites most servers have, under 256 bytes where the server name allows; for TLS 1.3 with a real key share."""
     RARE = "rare"
-    """What BROAD has and COMPACT has not, in a hello with few extensions."""
+    """Anonymous, PSK, NULL, export, DES, RC4 and CCM suites; for TLS 1.3 with more real key shares, over 511 bytes."""
+    EXOTIC = "exotic"
+    """National and nearly forgotten suites: ARIA, Camellia, GOST, SM4, SEED, IDEA, Kerberos, SRP, ECCPWD."""
 
 
 class Ending(StrEnum):

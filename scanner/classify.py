@@ -1,0 +1,109 @@
+"""Exchanges of one endpoint -> observations and gaps. Pure: the same bytes always give the same judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from scanner.answers import Answer, read_answer
+from scanner.model.evidence import Basis, Evidence, Gap, GapReason, Observation, Origin, State
+from scanner.model.exchange import Exchange, Probe
+from scanner.model.subjects import Direction, Endpoint
+from scanner.model.versions import ALL_VERSIONS, TlsVersion
+from scanner.survey import Open, Settled, Survey
+
+_STOP_REASONS = {"interrupted": GapReason.INTERRUPTED, "out-of-time": GapReason.OUT_OF_TIME}
+_STOP_DETAILS = {
+    "interrupted": "the run was interrupted before this was settled",
+    "out-of-time": "the time for this host was used up before this was settled",
+}
+
+
+def scope_of(endpoint: Endpoint) -> str:
+    """Return the scope's name: the locator, with the server name where there is one."""
+    if endpoint.server_name is None:
+        return endpoint.locator
+    return f"{endpoint.locator} as {endpoint.server_name}"
+
+
+def classify_endpoint(
+    endpoint: Endpoint,
+    exchanges: Sequence[Exchange],
+    *,
+    run: str,
+    tool_version: str,
+    asked_at: datetime,
+    stopped: str | None = None,
+) -> tuple[Evidence, ...]:
+    """Return what the exchanges of one endpoint prove about its six inbound versions, and what they leave open.
+
+    exchanges: in the order asked; others than hellos and handshakes are passed over. asked_at: the time of gaps for
+    which nothing was asked. stopped: as in HostRecord.
+    """
+    answers = [read_answer(exchange) for exchange in exchanges if exchange.request.probe is not Probe.HTTP]
+    survey = Survey(answers)
+    local = [answer for answer in answers if answer not in survey.answers]
+    last_at = answers[-1].at if answers else asked_at
+
+    def origin(source: str) -> Origin:
+        return Origin(source=source, source_version=tool_version, locator=endpoint.locator, run=run)
+
+    def observe(version: TlsVersion, answer: Answer, state: State, reason: str) -> Observation:
+        return Observation(
+            host=endpoint.host,
+            scope=scope_of(endpoint),
+            direction=Direction.INBOUND,
+            version=version,
+            state=state,
+            basis=Basis.HANDSHAKE if answer.is_completed else Basis.HELLO,
+            seen_at=answer.at,
+            origin=origin("hello-ladder" if answer.variant is not None else "sslyze-handshake"),
+            reason=reason,
+            is_contested=answer.is_contested,
+            facts=(("cipher_suite", f"0x{answer.suite:04X}"),) if answer.suite is not None else (),
+        )
+
+    evidence: list[Evidence] = []
+    for version in ALL_VERSIONS:
+        standing = survey.standing(version)
+        if isinstance(standing, Settled):
+            evidence += [
+                observe(version, answer, state, reason) for answer, state, reason in _statements(version, standing)
+            ]
+            continue
+        reason, detail = _explain(standing, local, stopped)
+        evidence.append(
+            Gap(
+                host=endpoint.host,
+                scope=scope_of(endpoint),
+                direction=Direction.INBOUND,
+                version=version,
+                reason=reason,
+                seen_at=last_at,
+                origin=origin("hello-ladder"),
+                detail=detail,
+            )
+        )
+    return tuple(evidence)
+
+
+def _statements(version: TlsVersion, standing: Settled) -> list[tuple[Answer, State, str]]:
+    """Return (answer it rests on, state, reason): one statement a basis, and one for the other side if there is any."""
+    if standing.state is State.DISABLED:
+        return [(standing.answers[-1], State.DISABLED, standing.reason)]
+    hellos = [answer for answer in standing.answers if not answer.is_completed]
+    handshakes = [answer for answer in standing.answers if answer.is_completed]
+    statements = [(answer, State.ENABLED, answer.text) for answer in hellos[:1]]
+    statements += [(answer, State.ENABLED, f"{version.title} handshake completed") for answer in handshakes[:1]]
+    statements += [(answer, State.DISABLED, answer.text) for answer in standing.opposing[:1]]
+    return statements
+
+
+def _explain(standing: Open, local: Sequence[Answer], stopped: str | None) -> tuple[GapReason, str]:
+    """Return the gap's reason: an interruption explains what was still wanted, our own failure what was not asked."""
+    is_unfinished = standing.wanted is not None or standing.wants_control or standing.reason is GapReason.NOT_ASKED
+    if stopped in _STOP_REASONS and is_unfinished:
+        return _STOP_REASONS[stopped], _STOP_DETAILS[stopped]
+    if local and standing.reason is GapReason.NOT_ASKED:
+        return GapReason.LOCAL_FAILURE, local[-1].text
+    return standing.reason, standing.detail

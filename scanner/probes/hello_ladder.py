@@ -1,0 +1,213 @@
+"""The hello ladder: which question to put next, given all answers so far. Pure; the engine asks.
+
+One ClientHello a connection, one connection at a time per endpoint: some servers serve one client at a time, and some
+boxes count connections. Ordinary hosts need 7 to 12 connections; docs/method.md has the reasons for each number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+from scanner.answers import Answer, AnswerKind
+from scanner.model.evidence import State
+from scanner.model.exchange import Ending, HelloVariant
+from scanner.model.versions import ALL_VERSIONS, TlsVersion
+from scanner.survey import Open, Settled, Survey
+from scanner.tls.reply import read_reply
+
+FIRST_ROUND: tuple[TlsVersion, ...] = (
+    TlsVersion.TLS1_2,
+    TlsVersion.TLS1_3,
+    TlsVersion.TLS1_0,
+    TlsVersion.TLS1_1,
+    TlsVersion.SSL3,
+    TlsVersion.SSL2,
+)
+"""The likeliest first: its answer serves as the first control."""
+
+MOST_QUESTIONS = 60
+"""Questions to one endpoint at the very most."""
+
+_PACE_WHEN_NOISY_S = 0.75
+"""Pause between questions once trouble was seen: stays under limits such as 10 connections in 5 seconds."""
+_PAUSE_AFTER_FAILURES_S = 5.5
+"""Pause once two questions in a row failed that had been answered before."""
+_MOST_CONTROL_FAILURES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One thing to ask of one endpoint."""
+
+    version: TlsVersion
+    """The version to ask for."""
+    variant: HelloVariant | None
+    """The form of hello; None for a handshake by sslyze's engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What to ask next."""
+
+    questions: tuple[Question, ...]
+    """One question, or several to be asked at the same time."""
+    pause_s: float = 0.0
+    """Seconds to wait first."""
+
+
+def hello_conversation(hello: bytes) -> Generator[bytes, bytes, None]:
+    """Send one hello and read until the reply is decided."""
+    reader = read_reply(sent=hello)
+    next(reader)
+    data = yield hello
+    try:
+        while True:
+            reader.send(data)
+            data = yield b""
+    except StopIteration:
+        return
+
+
+def plan_next(answers: Sequence[Answer], *, confirm: bool) -> Batch | None:
+    """Return what to ask next, or None where no further question would help.
+
+    answers: every answer so far, in the order asked. confirm: whether each version found enabled is to be confirmed by
+    a handshake of sslyze's engine.
+    """
+    count = len(answers)
+    if not answers:
+        return Batch((Question(FIRST_ROUND[0], HelloVariant.BROAD),))
+    if count >= MOST_QUESTIONS:
+        return None
+    if count < len(FIRST_ROUND):
+        return _plan_first_round(answers)
+    return _plan_rest(answers, confirm=confirm)
+
+
+def _plan_first_round(answers: Sequence[Answer]) -> Batch | None:
+    last = answers[-1]
+    if _is_dead(answers):
+        return None
+    if last.kind is AnswerKind.NOT_ASKED:
+        return _plan_rest(answers, confirm=False)
+    if last.kind is AnswerKind.NO_CONNECTION and len(answers) == 1:
+        return Batch((Question(last.version, HelloVariant.COMPACT),), pause_s=0.2)
+    if all(answer.kind is AnswerKind.NOT_TLS for answer in answers):
+        # Two hellos of different make, both answered by something else: enough.
+        return Batch((Question(TlsVersion.TLS1_0, HelloVariant.COMPACT),)) if len(answers) == 1 else None
+    missing = [version for version in FIRST_ROUND if all(answer.version is not version for answer in answers)]
+    questions = tuple(Question(version, HelloVariant.BROAD) for version in missing)
+    if not questions:
+        return _plan_rest(answers, confirm=False)
+    # Where one hello met silence, waiting for each of the others in turn would take too long.
+    is_silent = last.kind is AnswerKind.SILENT
+    return Batch(questions if is_silent else questions[:1])
+
+
+def _is_dead(answers: Sequence[Answer]) -> bool:
+    """Whether there is nobody to ask: refused once, or no answer to connecting twice."""
+    first = answers[0]
+    if first.kind is not AnswerKind.NO_CONNECTION:
+        return False
+    if first.ending in {Ending.REFUSED, Ending.UNREACHABLE}:
+        return True
+    return len(answers) > 1 and all(answer.kind is AnswerKind.NO_CONNECTION for answer in answers)
+
+
+def _plan_rest(answers: Sequence[Answer], *, confirm: bool) -> Batch | None:
+    if _is_dead(answers) or sum(1 for answer in answers if answer.kind is AnswerKind.NOT_ASKED) > 2:
+        return None
+    survey = Survey(answers)
+    standings = {version: survey.standing(version) for version in FIRST_ROUND}
+    failures = _failures_in_a_row(survey)
+    pause_s = _pause_s(survey, failures)
+    wanted = [
+        Question(version, standing.wanted)
+        for version, standing in standings.items()
+        if isinstance(standing, Open) and standing.wanted is not None
+    ]
+    if failures >= 1 and survey.controls:
+        # Before anything else counts again, the peer must be seen to be well.
+        control = _control(survey, confirm=False)
+        return None if control is None or failures >= _MOST_CONTROL_FAILURES else Batch((control,), pause_s)
+    if wanted:
+        silent = [question for question in wanted if _was_only_silent(survey, question.version)]
+        may_ask_together = len(silent) > 1 and all(_asks(survey, q.version) < 2 for q in silent)
+        return Batch(tuple(silent) if may_ask_together else (wanted[0],), pause_s)
+    if any(isinstance(standing, Open) and standing.wants_control for standing in standings.values()):
+        control = _control(survey, confirm=confirm)
+        if control is not None:
+            return Batch((control,), pause_s)
+    if confirm:
+        handshake = _next_handshake(survey, standings)
+        if handshake is not None:
+            return Batch((handshake,), pause_s)
+    return None
+
+
+def _failures_in_a_row(survey: Survey) -> int:
+    """Return how many controls have failed since the last answer that shows the peer to be well."""
+    good = {
+        (answer.version, answer.variant)
+        for at, answer in enumerate(survey.answers)
+        if at in survey.controls and answer.variant is not None
+    }
+    count = 0
+    for answer in reversed(survey.answers):
+        if answer.accepted is not None:
+            break
+        count += (answer.version, answer.variant) in good
+    return count
+
+
+def _pause_s(survey: Survey, failures: int) -> float:
+    if not survey.is_noisy:
+        return 0.0
+    last_two = survey.answers[-2:]
+    return _PAUSE_AFTER_FAILURES_S if failures and not any(a.accepted for a in last_two) else _PACE_WHEN_NOISY_S
+
+
+def _control(survey: Survey, *, confirm: bool) -> Question | None:
+    """Return a question that is known to be answered well, or one that may show it, or None."""
+    for at in survey.controls:
+        answer = survey.answers[at]
+        if confirm and answer.accepted is not None and not _has_handshake(survey, answer.accepted):
+            return Question(answer.accepted, None)
+        if answer.variant is not None:
+            return Question(answer.version, answer.variant)
+    if TlsVersion.TLS1_3 in survey.enabled:
+        # Only HelloRetryRequests so far: with real key shares the server has to look at name and certificate.
+        for variant in (HelloVariant.RARE, HelloVariant.COMPACT):
+            if _asks(survey, TlsVersion.TLS1_3, variant) == 0:
+                return Question(TlsVersion.TLS1_3, variant)
+        if confirm and not _has_handshake(survey, TlsVersion.TLS1_3):
+            return Question(TlsVersion.TLS1_3, None)
+    return None
+
+
+def _next_handshake(survey: Survey, standings: dict[TlsVersion, Settled | Open]) -> Question | None:
+    for version in reversed(ALL_VERSIONS):
+        standing = standings[version]
+        if isinstance(standing, Settled) and standing.state is State.ENABLED and not _has_handshake(survey, version):
+            return Question(version, None)
+    return None
+
+
+def _has_handshake(survey: Survey, version: TlsVersion) -> bool:
+    """Whether a handshake was tried; once more is allowed where trouble on the way spoiled the first."""
+    tried = [answer for answer in survey.answers if answer.version is version and answer.variant is None]
+    spoiled = [answer for answer in tried if answer.kind in {AnswerKind.RESET, AnswerKind.SILENT, AnswerKind.CLOSED}]
+    return len(tried) > (1 if survey.is_noisy and len(spoiled) == 1 else 0)
+
+
+def _was_only_silent(survey: Survey, version: TlsVersion) -> bool:
+    return all(answer.kind is AnswerKind.SILENT for answer in survey.answers if answer.version is version)
+
+
+def _asks(survey: Survey, version: TlsVersion, variant: HelloVariant | None = None) -> int:
+    return sum(
+        1
+        for answer in survey.answers
+        if answer.version is version and answer.variant is not None and variant in {None, answer.variant}
+    )

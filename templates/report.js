@@ -1,0 +1,724 @@
+// The table and the details. Text from the data only ever becomes a text node or an attribute value, never markup.
+(() => {
+  "use strict";
+  const $ = (id) => document.getElementById(id);
+  const index = JSON.parse($("index").textContent);
+  const SVG = "http://www.w3.org/2000/svg";
+  const STATES = { e: "enabled", d: "disabled", u: "unknown" };
+  const STATE_ORDER = { e: 0, d: 1, u: 2 };
+  const STATE_ICONS = { enabled: "dot", disabled: "ring", unknown: "question" };
+  const READY_ICONS = { ready: "check", "not-ready": "cross", unknown: "question" };
+  const SEVERITY_ICONS = { failure: "cross", warning: "warn", info: "info" };
+  const severityWord = Object.fromEntries(index.severities);
+  const rows = index.rows.map((row, place) => ({
+    place,
+    name: row[0],
+    anchor: row[1] || row[0],
+    role: row[2],
+    ready: row[3],
+    states: row[4],
+    tones: row[5],
+    disputed: row[6],
+    counts: row[7],
+    tags: row[8],
+    rules: row[9],
+    rank: row[10],
+    nameRank: row[11],
+    addresses: row[12],
+    extra: row[13],
+    text: null,
+  }));
+  const byAnchor = new Map(rows.map((row) => [row.anchor, row]));
+
+  // Building elements
+
+  function append(parent, children) {
+    for (const child of children.flat(3)) {
+      if (child === null || child === undefined || child === false || child === "") continue;
+      parent.append(child);
+    }
+    return parent;
+  }
+
+  function h(tag, attributes, ...children) {
+    const element = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes || {})) {
+      if (value === null || value === undefined || value === false) continue;
+      element.setAttribute(name, value === true ? "" : value);
+    }
+    return append(element, children);
+  }
+
+  function icon(name, extra) {
+    const svg = document.createElementNS(SVG, "svg");
+    svg.setAttribute("class", extra ? `icon ${extra}` : "icon");
+    svg.setAttribute("aria-hidden", "true");
+    svg.setAttribute("focusable", "false");
+    const use = document.createElementNS(SVG, "use");
+    use.setAttribute("href", `#i-${name}`);
+    svg.append(use);
+    return svg;
+  }
+
+  const bdi = (text) => h("bdi", null, text);
+  const plural = (number, one, many) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
+  const readableTime = (text) => (text ? text.replace("T", " ").replace("Z", " UTC") : "–");
+
+  function chip(state, severity, isDisputed) {
+    return h(
+      "span",
+      { class: `chip ${state} ${severity}` },
+      icon(STATE_ICONS[state]),
+      state,
+      severity && severity !== "info" && [icon(SEVERITY_ICONS[severity]), h("span", { class: "sr" }, ` (${severity})`)],
+      isDisputed && h("span", { class: "disputed" }, icon("dispute"), "disputed"),
+    );
+  }
+
+  function readyBadge(ready) {
+    const [value, word] = index.readiness[ready];
+    return h("span", { class: `badge ${value}` }, icon(READY_ICONS[value]), word);
+  }
+
+  function severityBadge(severity) {
+    return h("span", { class: `badge ${severity}` }, icon(SEVERITY_ICONS[severity]), severityWord[severity]);
+  }
+
+  // What is shown: kept in the address after the #, so that a view can be sent to a colleague
+
+  const DEFAULTS = { q: "", ready: "", role: "", v: "", state: "", tag: "", rule: "", sort: "ready", dir: "asc", size: "50", page: "1", host: "" };
+  const FILTERS = ["q", "ready", "role", "v", "state", "tag", "rule"];
+  const view = { ...DEFAULTS };
+  let found = rows;
+
+  const hashParameters = () => new URLSearchParams(location.hash.slice(1).replaceAll("+", "%2B"));
+
+  function readHash() {
+    if (!location.hash.includes("=")) return false;
+    const parameters = hashParameters();
+    const names = [...parameters.keys()];
+    const isHostOnly = names.length === 1 && names[0] === "host";
+    if (!isHostOnly) Object.assign(view, DEFAULTS);
+    for (const name of names) if (Object.hasOwn(DEFAULTS, name)) view[name] = parameters.get(name);
+    return !isHostOnly;
+  }
+
+  function hashText() {
+    return Object.keys(DEFAULTS)
+      .filter((name) => view[name] !== DEFAULTS[name])
+      .map((name) => `${name}=${encodeURIComponent(view[name])}`)
+      .join("&");
+  }
+
+  function writeHash(isNewEntry) {
+    const text = hashText();
+    const url = text ? `#${text}` : location.pathname + location.search;
+    try {
+      if (isNewEntry) history.pushState(null, "", url);
+      else history.replaceState(null, "", url);
+    } catch {
+      // Some viewers forbid it; the view then works without being kept in the address.
+    }
+  }
+
+  // Filter and sort
+
+  const versionPlace = new Map(index.versions.map(([label], place) => [label, place]));
+
+  function textOf(row) {
+    if (row.text === null) {
+      const tags = row.tags.map((tag) => index.tags[tag]);
+      row.text = [row.name, row.extra, index.roles[row.role][1], ...tags].join("\n").toLowerCase();
+    }
+    return row.text;
+  }
+
+  function planFilter() {
+    const tests = [];
+    const words = view.q.toLowerCase().split(/\s+/).filter(Boolean);
+    if (words.length) tests.push((row) => words.every((word) => textOf(row).includes(word)));
+    const ready = index.readiness.findIndex(([value]) => value === view.ready);
+    if (view.ready) tests.push((row) => row.ready === ready);
+    const role = index.roles.findIndex(([value]) => value === view.role);
+    if (view.role) tests.push((row) => row.role === role);
+    const tag = index.tags.indexOf(view.tag);
+    if (view.tag) tests.push((row) => row.tags.includes(tag));
+    const rule = index.rules.indexOf(view.rule);
+    if (view.rule) tests.push((row) => row.rules.includes(rule));
+    const places = versionPlace.has(view.v) ? [versionPlace.get(view.v)] : index.versions.map((_, place) => place);
+    if (view.state === "disputed") tests.push((row) => places.some((place) => row.disputed & (1 << place)));
+    else if (view.state) tests.push((row) => places.some((place) => STATES[row.states[place]] === view.state));
+    return (row) => tests.every((test) => test(row));
+  }
+
+  function planSort() {
+    const place = versionPlace.get(view.sort);
+    const keys = {
+      name: () => 0,
+      role: (row) => row.role,
+      ready: (row) => row.ready,
+      findings: (row) => -(row.counts[0] * 1e6 + row.counts[1] * 1e3 + row.counts[2]),
+    };
+    const key = place === undefined ? keys[view.sort] || keys.ready : (row) => STATE_ORDER[row.states[place]];
+    const sign = view.dir === "desc" ? -1 : 1;
+    // Among equals the worst stand first, whichever way the column is sorted; names are the one order that is total.
+    const tie = view.sort === "name" ? (a, b) => sign * (a.nameRank - b.nameRank) : (a, b) => a.rank - b.rank;
+    return (a, b) => sign * (key(a) - key(b)) || tie(a, b);
+  }
+
+  // The table
+
+  function buildRow(row) {
+    const tags = row.tags.map((tag) => h("span", { class: "tag" }, bdi(index.tags[tag])));
+    const address = row.addresses.filter((text) => text !== row.name).join(" ");
+    return h(
+      "tr",
+      { role: "row", "data-place": row.place },
+      h(
+        "th",
+        { role: "rowheader", scope: "row", class: "host" },
+        h("a", { href: `#host=${encodeURIComponent(row.anchor)}` }, bdi(row.name)),
+        (address || tags.length > 0) && h("span", { class: "host-more" }, bdi(address), tags),
+      ),
+      h("td", { role: "cell", class: "role" }, index.roles[row.role][1]),
+      h("td", { role: "cell", class: "ready" }, readyBadge(row.ready)),
+      index.versions.map(([, title], place) => {
+        const severity = { f: "failure", w: "warning", i: "info", "-": "" }[row.tones[place]];
+        const cell = chip(STATES[row.states[place]], severity, row.disputed & (1 << place));
+        return h("td", { role: "cell", class: "state", "data-label": title }, cell);
+      }),
+      h("td", { role: "cell", class: "counts" }, tallies(row.counts)),
+    );
+  }
+
+  function tallies(counts) {
+    const parts = counts.map((count, place) => {
+      if (!count) return null;
+      const [severity, word] = index.severities[place];
+      return h("span", { class: `tally ${severity}` }, icon(SEVERITY_ICONS[severity]), String(count), h("span", { class: "sr" }, ` ${word} `));
+    });
+    return parts.some(Boolean) ? parts : h("span", { class: "soft" }, "none");
+  }
+
+  const pageCount = () => Math.max(1, Math.ceil(found.length / Number(view.size)));
+
+  function showRows(from, to) {
+    const fragment = document.createDocumentFragment();
+    for (const row of found.slice(from, to)) fragment.append(buildRow(row));
+    $("rows").replaceChildren(fragment);
+  }
+
+  function showPage() {
+    const page = Math.min(Math.max(1, Math.trunc(Number(view.page)) || 1), pageCount());
+    view.page = String(page);
+    const size = Number(view.size);
+    showRows((page - 1) * size, page * size);
+    $("page").textContent = `Page ${page.toLocaleString("en")} of ${pageCount().toLocaleString("en")}`;
+    $("previous").disabled = page === 1;
+    $("next").disabled = page === pageCount();
+  }
+
+  function showTable() {
+    if (!rows.length) return;
+    found = rows.filter(planFilter()).sort(planSort());
+    showPage();
+    const isFiltered = found.length !== rows.length;
+    $("count").textContent = isFiltered
+      ? `${found.length.toLocaleString("en")} of ${plural(rows.length, "host", "hosts")}`
+      : plural(rows.length, "host", "hosts");
+    $("empty").hidden = found.length > 0;
+    $("matrix").hidden = found.length === 0;
+    $("pager").hidden = found.length <= 25;
+    $("reset").disabled = FILTERS.every((name) => view[name] === "");
+    for (const name of FILTERS) {
+      const control = $(name);
+      if (!control) continue;
+      if (control.value !== view[name]) control.value = view[name];
+      control.closest(".field").classList.toggle("is-set", view[name] !== "");
+    }
+    $("size").value = view.size;
+    for (const button of document.querySelectorAll("#matrix [data-sort]")) {
+      const isSorted = button.dataset.sort === view.sort;
+      button.closest("th").setAttribute("aria-sort", !isSorted ? "none" : view.dir === "desc" ? "descending" : "ascending");
+    }
+  }
+
+  function checkView() {
+    if (!["25", "50", "100", "200"].includes(view.size)) view.size = DEFAULTS.size;
+    for (const name of ["ready", "role", "v", "state", "tag", "rule"]) {
+      const control = $(name);
+      const isKnown = control && [...control.options].some((option) => option.value === view[name]);
+      if (!isKnown) view[name] = "";
+    }
+  }
+
+  // The node table of the details is unpacked when the first host is opened
+
+  let detail = null;
+
+  function detailOf(row) {
+    detail ??= JSON.parse($("detail").textContent);
+    const unpack = (number) => {
+      const node = detail.nodes[number];
+      if (!Array.isArray(node)) return node;
+      if (node[0] === -1) return node.slice(1).map(unpack);
+      const object = Object.create(null);
+      detail.shapes[node[0]].forEach((name, place) => {
+        object[name] = unpack(node[place + 1]);
+      });
+      return object;
+    };
+    return unpack(detail.roots[row.place]);
+  }
+
+  // One host
+
+  const pair = (term, ...values) => [h("dt", null, term), h("dd", null, ...values)];
+  const section = (title, ...children) => h("section", null, h("h3", null, title), ...children);
+  const gapLine = (gap) => [index.gaps[gap.reason] || gap.reason, gap.detail && [": ", bdi(gap.detail)], h("span", { class: "where" }, gap.reason, gap.version && ` · ${gap.version}`)];
+
+  function copyButton(text, words) {
+    const button = h("button", { type: "button", class: "quiet copy" }, icon("copy"), words);
+    button.addEventListener("click", () => copy(text));
+    return button;
+  }
+
+  function citation(item) {
+    // The report's writer has already dropped what is not https; this is the second lock.
+    const isLink = item.url.startsWith("https://");
+    return h(
+      "li",
+      null,
+      isLink
+        ? h("a", { href: item.url, rel: "noreferrer noopener", target: "_blank" }, item.title, icon("out"), h("span", { class: "sr" }, " (opens another site)"))
+        : item.title,
+      item.quote && [" ", h("q", null, item.quote)],
+      !item.verified && [" ", h("span", { class: "mark" }, "unverified")],
+    );
+  }
+
+  function findingBlock(finding) {
+    return h(
+      "div",
+      { class: `d-finding ${finding.severity}` },
+      h("p", { class: "title" }, severityBadge(finding.severity), finding.title),
+      h("div", { class: "advice" }, h("p", { class: "advice-text" }, finding.advice), copyButton(finding.advice, "Copy advice")),
+      finding.citations.length > 0 && h("ul", { class: "citations" }, finding.citations.map(citation)),
+      finding.scopes.length > 0 && h("ul", { class: "host-list soft", "aria-label": "Endpoints concerned" }, finding.scopes.map((scope) => h("li", null, bdi(scope)))),
+    );
+  }
+
+  function evidenceItem(item, isAgainst) {
+    const facts = Object.entries(item.facts || {}).map(([name, value]) => `${name} ${value}`);
+    return h(
+      "li",
+      { class: isAgainst && "against" },
+      isAgainst && h("strong", null, `Says ${item.state}: `),
+      bdi(item.reason),
+      h(
+        "span",
+        { class: "where" },
+        [index.basis[item.basis] || item.basis, item.source].filter(Boolean).join(" · "),
+        " · ",
+        bdi(item.origin),
+        ` · ${readableTime(item.seen_at)}`,
+        facts.length > 0 && [" · ", bdi(facts.join(", "))],
+      ),
+    );
+  }
+
+  function verdictLine(verdict, titles, severity) {
+    const against = verdict.opposing || [];
+    const number = verdict.evidence.length + against.length;
+    const label = [number && plural(number, "piece of evidence", "pieces of evidence"), verdict.gaps.length && plural(verdict.gaps.length, "gap", "gaps")];
+    return h(
+      "tr",
+      null,
+      h("th", { scope: "row" }, titles.get(verdict.version) || verdict.version),
+      h("td", null, chip(verdict.state, severity(verdict.version), verdict.disputed)),
+      h(
+        "td",
+        null,
+        bdi(verdict.reason),
+        (number > 0 || verdict.gaps.length > 0) &&
+          h(
+            "details",
+            { class: "evidence", open: verdict.disputed },
+            h("summary", null, label.filter(Boolean).join(", ")),
+            h("ul", null, verdict.evidence.map((item) => evidenceItem(item, false)), against.map((item) => evidenceItem(item, true)), verdict.gaps.map((gap) => h("li", null, "Not known: ", gapLine(gap)))),
+          ),
+      ),
+    );
+  }
+
+  function verdictTable(verdicts, severity) {
+    const titles = new Map(index.versions);
+    const directions = [...new Set(verdicts.map((verdict) => verdict.direction))];
+    return directions.map((direction) => [
+      direction !== "inbound" && h("h4", null, "Outbound: what the host uses as a client"),
+      h(
+        "table",
+        { class: "lines" },
+        h("caption", { class: "sr" }, `Verdicts, ${direction}`),
+        h("thead", null, h("tr", null, h("th", { scope: "col", class: "v-col" }, "Version"), h("th", { scope: "col", class: "s-col" }, "State"), h("th", { scope: "col" }, "Why"))),
+        h("tbody", null, verdicts.filter((verdict) => verdict.direction === direction).map((verdict) => verdictLine(verdict, titles, severity))),
+      ),
+    ]);
+  }
+
+  function expiry(text) {
+    if (!text) return "–";
+    const days = Math.floor((Date.parse(text) - Date.parse(index.started_at)) / 864e5);
+    const [tone, shape, words] =
+      days < 0
+        ? ["no", "cross", `expired ${plural(-days, "day", "days")} before the run`]
+        : days < 30
+          ? ["soon", "warn", `${plural(days, "day", "days")} left at the run`]
+          : ["yes", "check", `${plural(days, "day", "days")} left at the run`];
+    return [readableTime(text), " ", h("span", { class: `expiry ${tone}` }, icon(shape), words)];
+  }
+
+  function certificateBlock(item) {
+    const long = (text) => h("div", { class: "long" }, bdi(text));
+    return h(
+      "div",
+      { class: "certificate" },
+      h(
+        "dl",
+        { class: "pairs" },
+        item.parse_error && pair("Not readable", long(item.parse_error)),
+        item.subject && pair("Subject", long(item.subject)),
+        item.issuer && pair("Issuer", long(item.issuer)),
+        pair("Valid from", readableTime(item.not_before)),
+        pair("Expires", expiry(item.not_after)),
+        item.names.length > 0 && pair("Names", h("div", { class: "long" }, item.names.map((name, place) => [place > 0 && ", ", bdi(name)]))),
+        item.key && pair("Key", bdi(item.key)),
+        pair("Certificates sent", String(item.chain_count)),
+        pair("SHA-256", h("code", null, item.sha256), " ", copyButton(item.sha256, "Copy")),
+        item.trust.length > 0 &&
+          pair(
+            "Trust by store",
+            h(
+              "ul",
+              null,
+              item.trust.map((trust) =>
+                h(
+                  "li",
+                  null,
+                  h("span", { class: `trusted ${trust.trusted ? "yes" : "no"}` }, icon(trust.trusted ? "check" : "cross"), trust.trusted ? "trusted" : "not trusted"),
+                  ` by ${trust.store} `,
+                  h("span", { class: "soft" }, `(${trust.store_version})`),
+                  trust.error && [": ", bdi(trust.error)],
+                ),
+              ),
+            ),
+          ),
+      ),
+    );
+  }
+
+  function handshakeTable(handshakes) {
+    return h(
+      "table",
+      { class: "lines" },
+      h("caption", { class: "sr" }, "Handshakes"),
+      h("thead", null, h("tr", null, h("th", { scope: "col", class: "v-col" }, "Version"), h("th", { scope: "col", class: "s-col" }, "Outcome"), h("th", { scope: "col" }, "Cipher suite"))),
+      h(
+        "tbody",
+        null,
+        handshakes.map((item) =>
+          h(
+            "tr",
+            null,
+            h("th", { scope: "row" }, item.version),
+            h("td", null, h("span", { class: `trusted ${item.completed ? "yes" : "soft"}` }, icon(item.completed ? "check" : "cross"), item.completed ? "completed" : "not completed")),
+            h(
+              "td",
+              null,
+              item.cipher_suite ? h("code", null, bdi(item.cipher_suite)) : "–",
+              item.client_certificate_requested && h("span", { class: "where soft" }, " asks for a client certificate"),
+              item.error && h("span", { class: "where soft" }, " ", bdi(item.error)),
+              h("span", { class: "where soft" }, ` ${item.engine}`),
+            ),
+          ),
+        ),
+      ),
+    );
+  }
+
+  function endpointBlock(item, isOpen, severity) {
+    const summary = index.versions
+      .map(([label, title]) => [title, item.verdicts.find((verdict) => verdict.version === label && verdict.direction === "inbound")])
+      .filter(([, verdict]) => verdict && verdict.state === "enabled")
+      .map(([title]) => title);
+    const own = item.gaps.filter((gap) => !gap.version);
+    return h(
+      "details",
+      { class: "endpoint", open: isOpen },
+      h(
+        "summary",
+        null,
+        h("strong", null, bdi(item.locator)),
+        h("span", { class: "soft" }, item.server_name ? ["server name ", bdi(item.server_name)] : "no server name sent"),
+        item.is_optional && h("span", { class: "mark" }, "optional port"),
+        h("span", { class: "soft" }, summary.length ? `accepts ${summary.join(", ")}` : "no version known to be accepted"),
+        icon("chevron", "turn"),
+      ),
+      h(
+        "div",
+        { class: "endpoint-body" },
+        own.length > 0 && h("ul", { class: "evidence" }, own.map((gap) => h("li", null, gapLine(gap)))),
+        verdictTable(item.verdicts, severity),
+        item.handshakes.length > 0 && [h("h4", null, "Handshakes"), handshakeTable(item.handshakes)],
+        item.certificates.length > 0 && [h("h4", null, item.certificates.length === 1 ? "Certificate" : "Certificates"), item.certificates.map(certificateBlock)],
+        h("p", { class: "soft note" }, `${plural(item.connections, "connection", "connections")} opened for the versions question.`),
+      ),
+    );
+  }
+
+  function checkTable(checks) {
+    const shapes = { yes: ["check", "yes"], no: ["cross", "no"], unknown: ["question", "soft"] };
+    return h(
+      "table",
+      { class: "lines" },
+      h("caption", { class: "sr" }, "What the host is"),
+      h("thead", null, h("tr", null, h("th", { scope: "col" }, "Check"), h("th", { scope: "col", class: "s-col" }, "Answer"), h("th", { scope: "col" }, "Seen"))),
+      h(
+        "tbody",
+        null,
+        checks.map((item) =>
+          h(
+            "tr",
+            null,
+            h("td", null, item.title, " ", item.weight && h("span", { class: "mark" }, `${item.weight} evidence`), " ", !item.verified && h("span", { class: "mark" }, "unverified")),
+            h("td", null, h("span", { class: `trusted ${shapes[item.state][1]}` }, icon(shapes[item.state][0]), item.state)),
+            h("td", null, h("div", { class: "long" }, bdi(item.detail))),
+          ),
+        ),
+      ),
+    );
+  }
+
+  function stepButton(row, step, words, shape) {
+    const place = found.indexOf(row) + step;
+    const target = found.includes(row) ? found[place] : undefined;
+    const button = h("button", { type: "button", class: "quiet", disabled: !target, "data-step": String(step) }, step < 0 && icon(shape), words, step > 0 && icon(shape));
+    button.addEventListener("click", () => {
+      view.host = target.anchor;
+      writeHash(false);
+      showHost();
+      const again = $("panel").querySelector(`[data-step="${step}"]`);
+      (again.disabled ? $("close") : again).focus();
+    });
+    return button;
+  }
+
+  function hostContent(row) {
+    const { host, findings } = detailOf(row);
+    const severities = index.severities.map(([value]) => value);
+    const severity = (version) => {
+      const own = findings.filter((finding) => finding.versions.includes(version)).map((finding) => finding.severity);
+      return severities.find((value) => own.includes(value)) || "";
+    };
+    const list = (items) => items.map((item, place) => [place > 0 && ", ", bdi(item)]);
+    const close = h("button", { type: "button", class: "quiet last", id: "close" }, icon("cross"), "Close");
+    close.addEventListener("click", () => $("panel").close());
+    return [
+      h(
+        "div",
+        { class: "d-head" },
+        h("div", { class: "d-tools" }, stepButton(row, -1, "Previous", "back"), stepButton(row, 1, "Next", "chevron"), copyButton(host.name, "Copy name"), copyLinkButton(row), close),
+        h("h2", { id: "panel-h", tabindex: "-1" }, bdi(host.name)),
+        h("p", { class: "d-answer" }, readyBadge(row.ready), bdi(host.readiness_reason)),
+        host.stopped && h("p", { class: "notice" }, icon("warn"), h("span", null, index.stopped[host.stopped] || host.stopped)),
+      ),
+      h(
+        "div",
+        { class: "d-body" },
+        section(
+          "Host",
+          h(
+            "dl",
+            { class: "pairs" },
+            pair("Role", index.roles[row.role][1]),
+            pair("Asked for as", h("code", null, bdi(host.target))),
+            host.addresses.length > 0 && pair("Addresses", list(host.addresses)),
+            host.cname_chain.length > 0 && pair("CNAME chain", host.cname_chain.map((name, place) => [place > 0 && " → ", bdi(name)])),
+            host.vendor && pair("Vendor", bdi(host.vendor)),
+            host.farm && pair("Farm", bdi(host.farm)),
+            host.cloud && pair("Cloud", host.cloud),
+            host.tags.length > 0 && pair("Tags", list(host.tags)),
+          ),
+          host.gaps.length > 0 && [h("h4", null, "Not known of the whole host"), h("ul", { class: "evidence" }, host.gaps.map((gap) => h("li", null, gapLine(gap))))],
+        ),
+        findings.length > 0 && section("What to change", findings.map(findingBlock)),
+        section("Versions", verdictTable(host.verdicts, severity)),
+        section("Endpoints", host.endpoints.length ? host.endpoints.map((item) => endpointBlock(item, host.endpoints.length === 1, severity)) : h("p", { class: "none" }, "No endpoint was contacted.")),
+        host.checks.length > 0 && section("What the host is", checkTable(host.checks)),
+      ),
+    ];
+  }
+
+  function copyLinkButton(row) {
+    const button = h("button", { type: "button", class: "quiet copy" }, icon("link"), "Copy link");
+    button.addEventListener("click", () => copy(`${location.href.split("#")[0]}#host=${encodeURIComponent(row.anchor)}`));
+    return button;
+  }
+
+  function showHost() {
+    const panel = $("panel");
+    const row = byAnchor.get(view.host);
+    if (!row) {
+      if (panel.open) panel.close();
+      return;
+    }
+    panel.replaceChildren(...append(document.createElement("div"), hostContent(row)).childNodes);
+    if (!panel.open) panel.showModal();
+    panel.scrollTop = 0;
+    $("panel-h").focus();
+  }
+
+  function openHost(row) {
+    view.host = row.anchor;
+    writeHash(true);
+    showHost();
+  }
+
+  // Copying
+
+  async function copy(text) {
+    let isCopied = false;
+    try {
+      await navigator.clipboard.writeText(text);
+      isCopied = true;
+    } catch {
+      // Files opened from disk may not use the clipboard interface; this older way needs a selected field.
+      const field = h("textarea", { class: "sr", readonly: true, "aria-hidden": "true" });
+      field.value = text;
+      const parent = $("panel").open ? $("panel") : document.body;
+      const focused = document.activeElement;
+      parent.append(field);
+      field.select();
+      isCopied = document.execCommand("copy");
+      field.remove();
+      if (focused) focused.focus();
+    }
+    say(isCopied ? "Copied." : "Copying is not allowed here.");
+  }
+
+  function say(text) {
+    const place = $("panel").open ? $("panel") : document.body;
+    if ($("said").parentElement !== place) place.append($("said"));
+    $("said").textContent = "";
+    requestAnimationFrame(() => {
+      $("said").textContent = text;
+    });
+  }
+
+  // Theme
+
+  const darkSystem = matchMedia("(prefers-color-scheme: dark)");
+  const isDark = () => (document.documentElement.dataset.theme || (darkSystem.matches ? "dark" : "light")) === "dark";
+  const showTheme = () => {
+    $("theme-word").textContent = isDark() ? "Light" : "Dark";
+    $("theme").setAttribute("aria-label", `Switch to ${isDark() ? "light" : "dark"} colours`);
+  };
+
+  // Wiring
+
+  function listen() {
+    $("theme").addEventListener("click", () => {
+      const theme = isDark() ? "light" : "dark";
+      document.documentElement.dataset.theme = theme;
+      try {
+        localStorage.setItem("entra-tls-theme", theme);
+      } catch {
+        // Then the choice lasts as long as the page.
+      }
+      showTheme();
+    });
+    darkSystem.addEventListener("change", showTheme);
+    $("print").addEventListener("click", () => print());
+    const panel = $("panel");
+    panel.addEventListener("close", () => {
+      document.body.append($("said"));
+      if (!view.host) return;
+      view.host = "";
+      writeHash(false);
+    });
+    panel.addEventListener("click", (event) => {
+      if (event.target === panel) panel.close();
+    });
+    for (const button of document.querySelectorAll("[data-copy-previous]")) {
+      button.addEventListener("click", () => copy(button.previousElementSibling.textContent));
+    }
+    addEventListener("hashchange", () => follow(true));
+    if (!rows.length) return;
+    for (const name of FILTERS) {
+      const control = $(name);
+      if (control) control.addEventListener("input", () => change({ [name]: control.value, page: "1" }));
+    }
+    $("reset").addEventListener("click", () => {
+      change(Object.fromEntries([...FILTERS.map((name) => [name, ""]), ["page", "1"]]));
+      $("q").focus();
+    });
+    $("size").addEventListener("input", () => change({ size: $("size").value, page: "1" }));
+    $("previous").addEventListener("click", () => turnPage(-1));
+    $("next").addEventListener("click", () => turnPage(1));
+    for (const button of document.querySelectorAll("#matrix [data-sort]")) {
+      button.addEventListener("click", () => {
+        const isAgain = view.sort === button.dataset.sort;
+        change({ sort: button.dataset.sort, dir: isAgain && view.dir === "asc" ? "desc" : "asc", page: "1" });
+      });
+    }
+    $("rows").addEventListener("click", (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey || !getSelection().isCollapsed) return;
+      const line = event.target.closest("tr");
+      if (!line) return;
+      event.preventDefault();
+      line.querySelector("a").focus();
+      openHost(rows[Number(line.dataset.place)]);
+    });
+    // Paper has no pages to turn and nothing to unfold.
+    addEventListener("beforeprint", () => {
+      const limit = Math.min(found.length, index.print_limit);
+      showRows(0, limit);
+      $("print-note").textContent = `${limit.toLocaleString("en")} of ${plural(rows.length, "host", "hosts")} shown.`;
+    });
+    addEventListener("afterprint", showPage);
+  }
+
+  function change(values) {
+    Object.assign(view, values);
+    showTable();
+    writeHash(false);
+  }
+
+  function turnPage(step) {
+    change({ page: String(Number(view.page) + step) });
+    $("hosts").scrollIntoView();
+  }
+
+  // The address has changed: by a link in the page, by the back button, or because the file was opened with one.
+  function follow(mayScroll) {
+    if (!location.hash.includes("=")) {
+      if (view.host) {
+        view.host = "";
+        showHost();
+      }
+      return;
+    }
+    if (!hashParameters().has("host")) view.host = "";
+    if (readHash()) {
+      checkView();
+      showTable();
+      if (mayScroll && !view.host) $("hosts").scrollIntoView();
+    }
+    showHost();
+  }
+
+  listen();
+  showTheme();
+  showTable();
+  follow(false);
+})();

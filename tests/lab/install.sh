@@ -71,6 +71,7 @@ install_npm_package() {
   actual="sha512-$(base64 "$work/digest" | tr -d '\n')"
   if [ "$published" != "$actual" ]; then
     echo "$1: integrity is $actual, published is '$published'" >&2
+    rm -rf "$work"
     exit 1
   fi
   # The package holds Node's own release archive.

@@ -44,11 +44,6 @@ def test_cell(truth, name, version, is_enabled):
         assert truth.able(name, version), f"no client that speaks {version.title} elsewhere tried {name}"
 
 
-def test_names_are_unique():
-    names = [factory.name for factory in FACTORIES]
-    assert len(names) == len(set(names))
-
-
 def test_lab_is_wide_enough(lab):
     # The issue asks for 25 listeners of 8 stacks where everything is installed.
     if present_factories() == FACTORIES:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     String,
     Table,
     Text,
@@ -134,5 +135,6 @@ VERSION_METADATA: Final = MetaData()
 ALEMBIC_VERSION: Final = Table(
     "alembic_version",
     VERSION_METADATA,
-    Column("version_num", String(32), primary_key=True),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
 )

@@ -1,0 +1,143 @@
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from scanner.store import StoredRun, open_store, opening
+from scanner.store.schema import HEAD, METADATA
+from tests.store.samples import BARE_RECORD, BEGUN_AT, FULL_RECORD, make_record, make_run
+
+DATA = Path(__file__).parent / "data"
+SAMPLE = StoredRun(
+    run=make_run(finished_at=BEGUN_AT, is_complete=True, policy_id="entra-drs ü"),
+    hosts=(FULL_RECORD, make_record(1), make_record(2), BARE_RECORD),
+    no_listener_counts=(("REFUSED", 250), ("NO_ANSWER", 3)),
+)
+"""What each data/<revision>.sql holds, as the program of that revision wrote it."""
+
+
+def make_config(connection=None, location=opening.MIGRATIONS):
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(location).replace("%", "%%"))
+    return config
+
+
+REVISIONS = [script.revision for script in ScriptDirectory.from_config(make_config()).walk_revisions()]
+
+
+def migrate(path, revision, location=opening.MIGRATIONS):
+    engine = sa.create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        command.upgrade(make_config(connection, location), revision)
+    engine.dispose()
+
+
+def read_schema(path):
+    with sqlite3.connect(path) as database:
+        names = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type='table'")]
+        schema = {
+            name: [
+                sorted((row[skipped:] for row in database.execute(f"PRAGMA {pragma}({name})")), key=repr)
+                # A foreign key's number follows from its place in the text, which has no meaning.
+                for pragma, skipped in (("table_xinfo", 0), ("foreign_key_list", 1), ("index_list", 0))
+            ]
+            for name in names
+        }
+        # The order of constraints in the text has no meaning; everything else in it does (WITHOUT ROWID, names).
+        text = {
+            (kind, name): sorted(part.strip(" ,\t") for part in (sql or "").splitlines())
+            for kind, name, sql in database.execute("SELECT type, name, sql FROM sqlite_master")
+        }
+        version = database.execute("SELECT * FROM alembic_version").fetchall()
+    database.close()
+    return schema, text, version
+
+
+def test_head_is_the_newest_migration():
+    assert ScriptDirectory.from_config(make_config()).get_heads() == [HEAD]
+
+
+def test_new_database_has_the_schema_the_migrations_make(tmp_path):
+    open_store(tmp_path / "new.db").close()
+    migrate(tmp_path / "migrated.db", "head")
+    assert read_schema(tmp_path / "new.db") == read_schema(tmp_path / "migrated.db")
+
+
+def test_alembic_finds_nothing_to_migrate(tmp_path):
+    migrate(tmp_path / "migrated.db", "head")
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'migrated.db'}")
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+    engine.dispose()
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_database_of_each_revision_is_brought_up_to_date_and_keeps_its_data(tmp_path, revision):
+    path = tmp_path / "old.db"
+    with sqlite3.connect(path) as database:
+        database.executescript((DATA / f"{revision}.sql").read_text())
+        assert database.execute("SELECT * FROM alembic_version").fetchall() == [(revision,)]
+    database.close()
+    with open_store(path) as store:
+        assert store.load_run("latest") == SAMPLE
+        store.append_host(SAMPLE.run.id, 99, make_record(99))
+        assert store.load_run("latest").hosts == (*SAMPLE.hosts, make_record(99))
+    open_store(tmp_path / "new.db").close()
+    assert read_schema(path) == read_schema(tmp_path / "new.db")
+
+
+NEXT_MIGRATION = """
+import sqlalchemy as sa
+from alembic import op
+revision, down_revision, branch_labels, depends_on = "next", "HEAD", None, None
+def upgrade():
+    op.add_column("runs", sa.Column("note", sa.Text()))
+    with op.batch_alter_table("exchanges", table_kwargs={"sqlite_with_rowid": False}) as batch:
+        batch.alter_column("os_error", new_column_name="system_error")
+    REST
+""".replace("HEAD", HEAD)
+
+
+@pytest.fixture
+def next_version(tmp_path, monkeypatch):
+    """The program as it will be with one more migration."""
+    location = tmp_path / "50% migrations"
+    shutil.copytree(opening.MIGRATIONS, location, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(opening, "MIGRATIONS", location)
+    monkeypatch.setattr(opening, "HEAD", "next")
+    return location / "versions" / "next.py"
+
+
+def test_migration_to_come_will_be_applied_on_open(tmp_path, next_version):
+    path = tmp_path / "old.db"
+    with sqlite3.connect(path) as database:
+        database.executescript((DATA / f"{HEAD}.sql").read_text())
+    database.close()
+    next_version.write_text(NEXT_MIGRATION.replace("REST", "pass"))
+    open_store(path).close()
+    with sqlite3.connect(path) as database:
+        assert database.execute("SELECT * FROM alembic_version").fetchall() == [("next",)]
+        assert database.execute("SELECT id, note FROM runs").fetchall() == [(SAMPLE.run.id, None)]
+        errors = database.execute("SELECT system_error FROM exchanges WHERE system_error LIKE 'E%'").fetchall()
+        assert errors == [("ECONNRESET",)]
+        assert database.execute("SELECT count(*) FROM exchanges").fetchone() == (15,)
+    database.close()
+
+
+def test_migration_that_fails_changes_nothing(tmp_path, next_version):
+    path = tmp_path / "old.db"
+    with sqlite3.connect(path) as database:
+        database.executescript((DATA / f"{HEAD}.sql").read_text())
+    database.close()
+    before = read_schema(path)
+    next_version.write_text(NEXT_MIGRATION.replace("REST", "raise RuntimeError('no power')"))
+    with pytest.raises(RuntimeError, match="no power"):
+        open_store(path)
+    assert read_schema(path) == before

@@ -1,0 +1,166 @@
+"""A handshake by sslyze's own engine: nassl with its modern and its legacy OpenSSL, as a sans-IO conversation.
+
+sslyze's public runner blocks a thread per connection and reads OpenSSL's error strings; here the same engine is stepped
+through its memory BIO pair, so one event loop drives hundreds and our deadlines hold. The verdict never rests on an
+error string: the ServerHello in the recorded bytes decides, a completed handshake confirms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from functools import cache
+from importlib.metadata import version as package_version
+from ssl import PEM_cert_to_DER_cert
+
+from nassl._nassl import OpenSSLError, WantReadError, WantX509LookupError
+from nassl.legacy_ssl_client import LegacySslClient
+from nassl.ssl_client import BaseSslClient, OpenSslVerifyEnum, OpenSslVersionEnum, SslClient
+
+from scanner.model.exchange import EngineReport
+from scanner.model.versions import TlsVersion
+
+_OPENSSL_VERSIONS = {
+    TlsVersion.SSL2: OpenSslVersionEnum.SSLV2,
+    TlsVersion.SSL3: OpenSslVersionEnum.SSLV3,
+    TlsVersion.TLS1_0: OpenSslVersionEnum.TLSV1,
+    TlsVersion.TLS1_1: OpenSslVersionEnum.TLSV1_1,
+    TlsVersion.TLS1_2: OpenSslVersionEnum.TLSV1_2,
+    TlsVersion.TLS1_3: OpenSslVersionEnum.TLSV1_3,
+}
+_PIECE_BYTES = 16_384
+_SSL2_CLIENT_MASTER_KEY = 2
+
+
+class TlsEngine:
+    """One TLS client of nassl and what it learned. Not reusable."""
+
+    def __init__(self, version: TlsVersion, server_name: str | None) -> None:
+        """Prepare a client for exactly one version; server_name None sends no SNI."""
+        self.version = version
+        is_modern = version >= TlsVersion.TLS1_2
+        self.name = f"nassl {_nassl_version()} ({'modern' if is_modern else 'legacy'} OpenSSL)"
+        self.completed = False
+        self.error: str | None = None
+        self.client_certificate_requested = False
+        client_class = SslClient if is_modern else LegacySslClient
+        self._client: BaseSslClient = client_class(
+            ssl_version=_OPENSSL_VERSIONS[version],
+            ssl_verify=OpenSslVerifyEnum.NONE,
+            ignore_client_authentication_requests=False,  # to learn of the request; then it is ignored
+        )
+        if version in {TlsVersion.SSL3, TlsVersion.TLS1_0, TlsVersion.TLS1_1}:
+            # Everything but what needs a secret we do not have.
+            self._client.set_cipher_list("ALL:COMPLEMENTOFALL:!PSK:!SRP")
+        elif version is TlsVersion.TLS1_2:
+            self._client.set_cipher_list("ALL:COMPLEMENTOFALL:!PSK:!SRP:@SECLEVEL=0")
+        if server_name is not None and version is not TlsVersion.SSL2:
+            self._client.set_tlsext_host_name(server_name)
+
+    def handshake(self) -> Generator[bytes, bytes, None]:
+        """Step the handshake; afterwards ``completed`` or ``error`` says how it went."""
+        ssl = self._client._ssl  # noqa: SLF001  # nassl offers the memory BIO pair only here
+        network = self._client._network_bio  # noqa: SLF001
+        while True:
+            try:
+                ssl.do_handshake()
+                self.completed = True
+            except WantReadError:
+                pass
+            except WantX509LookupError:
+                self.client_certificate_requested = True
+                self._client._ssl_ctx.set_client_cert_cb_NULL()  # noqa: SLF001  # go on without a certificate
+                continue
+            except OpenSSLError as error:
+                self.error = str(error.args[0] if error.args else error).strip()[:300]
+            out = _pending(network)
+            if self.completed or self.error is not None:
+                if out:
+                    yield out
+                return
+            if self.version is TlsVersion.SSL2:
+                out = yield from self._send_master_key_apart(out)
+            received = yield out
+            if not received:
+                return
+            network.write(received)
+
+    def _send_master_key_apart(self, out: bytes) -> Generator[bytes, bytes, bytes]:
+        """Send CLIENT-MASTER-KEY by itself and return what is left: IIS 7 hangs when more comes in the same packet."""
+        size = 2 + (int.from_bytes(out[:2], "big") & 0x7FFF)
+        if len(out) <= size or out[2] != _SSL2_CLIENT_MASTER_KEY:
+            return out
+        received = yield out[:size]
+        if received:
+            self._client._network_bio.write(received)  # noqa: SLF001
+        return out[size:]
+
+    def exchange_data(
+        self, conversation: Generator[bytes, bytes, None]
+    ) -> Generator[bytes, bytes, tuple[bytes, bytes]]:
+        """Carry an inner conversation over the finished handshake; return (sent, received) in the clear."""
+        ssl = self._client._ssl  # noqa: SLF001
+        network = self._client._network_bio  # noqa: SLF001
+        sent = bytearray()
+        clear = bytearray()
+        try:
+            out = next(conversation)
+            while True:
+                if out:
+                    ssl.write(out)
+                    sent += out
+                received = yield _pending(network)
+                if not received:
+                    conversation.send(b"")
+                    return bytes(sent), bytes(clear)
+                network.write(received)
+                piece = _read_clear(ssl)
+                clear += piece
+                out = conversation.send(piece) if piece else b""
+        except (StopIteration, OpenSSLError):
+            return bytes(sent), bytes(clear)
+
+    def report(self) -> EngineReport:
+        """Return what the engine says of the handshake as far as it got."""
+        suite: str | None = None
+        chain: tuple[bytes, ...] = ()
+        if self.completed:
+            suite = self._client.get_current_cipher_name()
+            chain = self._chain()
+        return EngineReport(
+            engine=self.name,
+            completed=self.completed,
+            cipher_suite=suite,
+            chain_der=chain,
+            client_certificate_requested=self.client_certificate_requested,
+            error=self.error,
+        )
+
+    def _chain(self) -> tuple[bytes, ...]:
+        try:
+            return tuple(PEM_cert_to_DER_cert(pem) for pem in self._client.get_received_chain())
+        except (OpenSSLError, TypeError, ValueError):  # anonymous and PSK suites have no certificate
+            return ()
+
+
+def _pending(network: object) -> bytes:
+    out = b""
+    while size := network.pending():  # type: ignore[attr-defined]  # nassl's BIO has no published type
+        out += network.read(size)  # type: ignore[attr-defined]
+    return out
+
+
+def _read_clear(ssl: object) -> bytes:
+    clear = b""
+    while True:
+        try:
+            piece = ssl.read(_PIECE_BYTES)  # type: ignore[attr-defined]  # nassl's SSL has no published type
+        except WantReadError:
+            return clear
+        if not piece:
+            return clear
+        clear += piece
+
+
+@cache
+def _nassl_version() -> str:
+    return package_version("nassl")

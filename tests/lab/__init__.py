@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.lab.openssl_family import OPENSSL_FAMILY
+from tests.lab.other_stacks import OTHER_STACKS
 
 if TYPE_CHECKING:
     from tests.lab.model import ServerFactory
 
-FACTORIES: tuple[ServerFactory, ...] = (*OPENSSL_FAMILY,)
+FACTORIES: tuple[ServerFactory, ...] = (*OPENSSL_FAMILY, *OTHER_STACKS)
 """Every listener there is; one line here registers a file of them."""
 
 

@@ -86,6 +86,22 @@ CHROMIUM = Requirement(name="Chromium", command="chromium", debian=("chromium",)
 CHROMEDRIVER = Requirement(name="ChromeDriver", command="chromedriver", debian=("chromium-driver",))
 BUILDAH = Requirement(name="buildah", command="buildah", debian=("buildah",))
 DEBOOTSTRAP = Requirement(name="debootstrap", command="debootstrap", debian=("debootstrap",))
+ERLANG = Requirement(name="Erlang/OTP", command="escript", debian=("erlang-base",))
+# Its directory's name holds a version: only dpkg's list of it has a fixed name.
+ERLANG_SSL = Requirement(name="Erlang/OTP ssl", file=Path("/var/lib/dpkg/info/erlang-ssl.list"), debian=("erlang-ssl",))
+BOTAN = Requirement(name="Botan", command="botan", debian=("botan",))
+PIKE = Requirement(name="Pike", command="pike8.0", debian=("pike8.0-core",))
+H2O = Requirement(name="H2O", command="h2o", debian=("h2o",))
+GO = Requirement(name="Go compiler", command="go", debian=("golang-go",))
+C_COMPILER = Requirement(name="C compiler", command="gcc", debian=("gcc", "libc6-dev"))
+BEARSSL = Requirement(name="BearSSL", file=Path("/usr/include/bearssl.h"), debian=("libbearssl-dev",))
+MBEDTLS = Requirement(name="mbed TLS", file=Path("/usr/include/mbedtls/ssl.h"), debian=("libmbedtls-dev",))
+WOLFSSL = Requirement(name="wolfSSL", file=Path("/usr/include/wolfssl/ssl.h"), debian=("libwolfssl-dev",))
+BORINGSSL = Requirement(
+    name="BoringSSL", file=Path("/usr/include/android/openssl/ssl.h"), debian=("android-libboringssl-dev",)
+)
+BOUNCY_CASTLE = Requirement(name="Bouncy Castle", file=Path("/usr/share/java/bctls.jar"), debian=("libbctls-java",))
+GRANIAN = Requirement(name="granian", module="granian")
 
 # A new stack adds its line here: install.sh installs the union, and a test checks that no factory needs anything else.
 CATALOGUE: tuple[Requirement, ...] = (
@@ -115,6 +131,19 @@ CATALOGUE: tuple[Requirement, ...] = (
     CHROMEDRIVER,
     BUILDAH,
     DEBOOTSTRAP,
+    ERLANG,
+    ERLANG_SSL,
+    BOTAN,
+    PIKE,
+    H2O,
+    GO,
+    C_COMPILER,
+    BEARSSL,
+    MBEDTLS,
+    WOLFSSL,
+    BORINGSSL,
+    BOUNCY_CASTLE,
+    GRANIAN,
 )
 
 

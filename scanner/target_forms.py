@@ -230,13 +230,11 @@ def _parse_cidr(base: str, prefix: str, ports: tuple[int, ...] | None) -> RangeF
         raise FormError("a / is only for address blocks and URLs", "write 192.0.2.0/24, https://host/path or just host")
     if ":" in base and address.version == 4:
         raise FormError("a block of IPv4-mapped addresses", "write it as an IPv4 block: 192.0.2.0/24")
+    _refuse_zone(base)
     bits = 32 if address.version == 4 else 128
     if not re.fullmatch(r"[0-9]{1,3}", prefix) or int(prefix) > bits:
         raise FormError(f"the prefix length is not a number from 0 to {bits}", "write the block as 192.0.2.0/24")
-    try:
-        network = ipaddress.ip_network(f"{base}/{prefix}", strict=False)
-    except ValueError:
-        raise FormError("it is not an address block", "write 192.0.2.0/24 or 2001:db8::/120") from None
+    network = ipaddress.ip_network(f"{address}/{prefix}", strict=False)
     if network.network_address != address:
         raise FormError("the address is inside the block, not its begin", f"write {network}, or the address alone")
     whole = first, last = int(network[0]), int(network[-1])
@@ -263,6 +261,7 @@ def _parse_range(first: _Address, right: str, ports: tuple[int, ...] | None) -> 
             "the range's end is not an address of the same kind",
             "write both ends in full: 192.0.2.5-192.0.2.9 (short for IPv4: 192.0.2.5-9) or 2001:db8::5-2001:db8::9",
         )
+    _refuse_zone(f"{first}{last}")
     if int(last) < int(first):
         raise FormError("the range runs backwards", f"write {last}-{first}")
     return _checked_range(int(first), int(last), first.version, ports, (int(first), int(last)))
@@ -275,6 +274,11 @@ def _checked_range(
     if version == 6 and first <= int(_MAPPED[-1]) and last >= int(_MAPPED[0]):
         raise FormError("the range holds IPv4-mapped addresses", "write them as an IPv4 range")
     return RangeForm(first=first, last=last, version=version, ports=ports, whole=whole)
+
+
+def _refuse_zone(text: str) -> None:
+    if "%" in text:
+        raise FormError("a zone id is only for single addresses", "list the addresses one by one: fe80::1%eth0")
 
 
 def _refuse_never_scanned(first: int, last: int, version: int) -> None:

@@ -32,6 +32,7 @@ __all__ = [
     "TargetRange",
     "TargetsError",
     "expand",
+    "merge_excludes",
     "parse_arguments",
     "parse_targets",
     "read_targets",
@@ -104,7 +105,7 @@ def expand(*parsed: ParsedTargets, max_addresses: int = MAX_ADDRESSES) -> tuple[
         raise TargetsError(errors)
     items = [item for source in parsed for item in source.targets]
     _check_address_count([item for item in items if isinstance(item, TargetRange)], max_addresses)
-    exclusions = Exclusions(exclude for source in parsed for exclude in source.excludes)
+    exclusions = merge_excludes(*parsed)
     named = farm_server_names(items)
     merged: dict[tuple[str, tuple[int, ...], str | None], Target] = {}
     for item in items:
@@ -114,6 +115,11 @@ def expand(*parsed: ParsedTargets, max_addresses: int = MAX_ADDRESSES) -> tuple[
             if kept is None or (kept.is_from_range and not target.is_from_range):
                 merged[key] = target
     return tuple(merged.values())
+
+
+def merge_excludes(*parsed: ParsedTargets) -> Exclusions:
+    """Return the excludes of all sources; ask them again for each address that a target's name resolves to."""
+    return Exclusions(exclude for source in parsed for exclude in source.excludes)
 
 
 def render_targets(targets: Iterable[Target]) -> str:

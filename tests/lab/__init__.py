@@ -1,4 +1,9 @@
-"""A lab of real TLS servers on loopback; their own configuration says which versions they accept."""
+"""A lab of real TLS servers on loopback; their own configuration says which versions they accept.
+
+A test takes the session's fixture ``lab`` (tests/conftest.py): a list of LabServer, each with its truth in ``enabled``.
+test_truth.py holds every cell of that truth against independent clients. A new server is a ServerFactory (model.py),
+listed in one of the files below; what it needs installed is a line in requirements.py.
+"""
 
 from __future__ import annotations
 

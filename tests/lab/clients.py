@@ -185,7 +185,7 @@ class Tlslite:
     _NUMBERS: ClassVar = {SSL3: (3, 0), TLS1_0: (3, 1), TLS1_1: (3, 2), TLS1_2: (3, 3), TLS1_3: (3, 4)}
 
     def can_speak(self, server: LabServer, version: TlsVersion) -> bool:
-        return version in self._NUMBERS and server.verify == type(server.verify)()
+        return version in self._NUMBERS and server.verify.psk is None and not server.verify.client_certificate
 
     def attempt(self, server: LabServer, version: TlsVersion, certificates: Certificates) -> Attempt:
         from tlslite.api import HandshakeSettings, TLSConnection  # noqa: PLC0415 - only where it is installed

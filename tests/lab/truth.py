@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -44,20 +45,30 @@ class Truth:
         return "\n".join(lines)
 
 
+def _without_limits(server: LabServer) -> LabServer:
+    needs = dataclasses.replace(server.verify, ciphers=None, tls13_ciphers=None, groups=None)
+    return dataclasses.replace(server, verify=needs)
+
+
 def gather(servers: Sequence[LabServer], clients: Sequence[Client], certificates: Certificates) -> Truth:
     """Try every cell.
 
     An enabled version needs one client that says yes, so the asking ends there; a disabled one is tried by every client
-    that can speak it. Cells of one server are asked one after the other, since some serve one client at a time.
+    that can speak it, also with every cipher where the server asks for less. One server's cells are asked one after the
+    other, since some serve one client at a time.
     """
 
     def ask(server: LabServer, version: TlsVersion) -> dict[str, Attempt]:
         attempts: dict[str, Attempt] = {}
         for client in clients:
-            if client.can_speak(server, version):
-                attempts[client.name] = client.attempt(server, version, certificates)
-                if version in server.enabled and attempts[client.name].is_accepted:
-                    break
+            if not client.can_speak(server, version):
+                continue
+            attempt = client.attempt(server, version, certificates)
+            if version not in server.enabled and server.verify.ciphers and not attempt.is_accepted:
+                attempt = client.attempt(_without_limits(server), version, certificates)
+            attempts[client.name] = attempt
+            if version in server.enabled and attempt.is_accepted:
+                break
         return attempts
 
     def ask_all(server: LabServer) -> dict[tuple[str, TlsVersion], dict[str, Attempt]]:

@@ -25,7 +25,7 @@ HOSTS = [
     # UTS 46 non-transitional keeps the sharp s (unicode.org's IdnaTestV2: faß.de -> xn--fa-hia.de).
     ("faß.de", "xn--fa-hia.de", None),
     ("xn--bcher-kva.example", "xn--bcher-kva.example", None),
-    ("例え。テスト", "xn--r8jz45g.xn--zckzah", None),  # noqa: RUF001 - the ideographic full stop is the point
+    ("例え。テスト", "xn--r8jz45g.xn--zckzah", None),
     ("192.0.2.7", "192.0.2.7", None),
     ("192.0.2.7:443", "192.0.2.7", (443,)),
     ("192.0.2.7:443,443,8443", "192.0.2.7", (443, 8443)),

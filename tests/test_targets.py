@@ -65,7 +65,8 @@ def test_one_asked_for_by_itself_takes_the_place_of_one_from_a_range():
 
 def test_farm_nodes_get_the_name_of_their_farm_across_sources():
     targets = _expand(
-        "[adfs]\n192.0.2.1 farm=f\n192.0.2.2 farm=f sni=own.example\n192.0.2.3\nnode.example farm=f\n192.0.2.4-5 farm=f",
+        "[adfs]\n192.0.2.1 farm=f\n192.0.2.2 farm=f sni=own.example\n192.0.2.3\nnode.example farm=f\n"
+        "192.0.2.4-5 farm=f",
         "[adfs]\nlate.example farm=f\n[servers]\n192.0.2.9 farm=g\nsrv.example farm=g",
         "[adfs]\n!node.example",
     )

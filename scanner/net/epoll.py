@@ -187,7 +187,10 @@ class _Talk:
     def _step(self, piece: bytes | None, *, after: Ending | None = None) -> None:
         try:
             out = next(self.conversation) if piece is None else self.conversation.send(piece)
-        except StopIteration:
+        except StopIteration as stop:
+            if stop.value and after is None:
+                self.unsent = stop.value
+                self._flush()  # one try: the kernel's buffer is empty at the end of a short conversation
             self.end(after or Ending.COMPLETE)
             return
         except Exception as error:  # noqa: BLE001  # a bug in a conversation must cost one probe, not the scan

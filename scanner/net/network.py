@@ -12,10 +12,10 @@ from typing import Protocol
 
 from scanner.model.exchange import Ending
 
-Conversation = Generator[bytes, bytes, None]
+Conversation = Generator[bytes, bytes, bytes | None]
 """Sans-IO: ``next`` yields the first bytes to send; ``send(received)`` yields more to send (``b""``: none).
 
-It is sent ``b""`` when the peer closes, and returns when it has what it wants.
+It is sent ``b""`` when the peer closes. It returns when it has what it wants: last bytes to send, or None.
 """
 
 

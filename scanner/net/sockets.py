@@ -89,8 +89,10 @@ class _Talk:
                     self.ending = Ending.OVERSIZE
                     return
                 out = self.conversation.send(piece)
-        except StopIteration:
-            return
+        except StopIteration as stop:
+            if stop.value and self.ending is Ending.COMPLETE:
+                await loop.sock_sendall(sock, stop.value)
+                self.sent += stop.value
         except (OSError, asyncio.CancelledError):
             raise
         except Exception as error:  # noqa: BLE001  # a bug in a conversation must cost one probe, not the scan

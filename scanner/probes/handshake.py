@@ -8,6 +8,7 @@ error string: the ServerHello in the recorded bytes decides, a completed handsha
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version as package_version
 from ssl import PEM_cert_to_DER_cert
@@ -29,6 +30,14 @@ _OPENSSL_VERSIONS = {
 }
 _PIECE_BYTES = 16_384
 _SSL2_CLIENT_MASTER_KEY = 2
+
+
+@dataclass(slots=True)
+class ClearText:
+    """What an inner conversation said and heard under TLS."""
+
+    sent: bytearray = field(default_factory=bytearray)
+    received: bytearray = field(default_factory=bytearray)
 
 
 class TlsEngine:
@@ -56,8 +65,8 @@ class TlsEngine:
         if server_name is not None and version is not TlsVersion.SSL2:
             self._client.set_tlsext_host_name(server_name)
 
-    def handshake(self) -> Generator[bytes, bytes, None]:
-        """Step the handshake; afterwards ``completed`` or ``error`` says how it went."""
+    def handshake(self) -> Generator[bytes, bytes, bytes]:
+        """Step the handshake; returns the last flight to send. ``completed`` or ``error`` then says how it went."""
         ssl = self._client._ssl  # noqa: SLF001  # nassl offers the memory BIO pair only here
         network = self._client._network_bio  # noqa: SLF001
         while True:
@@ -74,14 +83,12 @@ class TlsEngine:
                 self.error = str(error.args[0] if error.args else error).strip()[:300]
             out = _pending(network)
             if self.completed or self.error is not None:
-                if out:
-                    yield out
-                return
+                return out
             if self.version is TlsVersion.SSL2:
                 out = yield from self._send_master_key_apart(out)
             received = yield out
             if not received:
-                return
+                return b""
             network.write(received)
 
     def _send_master_key_apart(self, out: bytes) -> Generator[bytes, bytes, bytes]:
@@ -94,30 +101,34 @@ class TlsEngine:
             self._client._network_bio.write(received)  # noqa: SLF001
         return out[size:]
 
-    def exchange_data(
-        self, conversation: Generator[bytes, bytes, None]
-    ) -> Generator[bytes, bytes, tuple[bytes, bytes]]:
-        """Carry an inner conversation over the finished handshake; return (sent, received) in the clear."""
+    def carry(self, inner: Generator[bytes, bytes, None], clear: ClearText) -> Generator[bytes, bytes, None]:
+        """Handshake, then carry an inner conversation; what it says and hears in the clear is noted in ``clear``."""
+        last_flight = yield from self.handshake()
+        if not self.completed:
+            return
         ssl = self._client._ssl  # noqa: SLF001
         network = self._client._network_bio  # noqa: SLF001
-        sent = bytearray()
-        clear = bytearray()
         try:
-            out = next(conversation)
+            out = next(inner)
             while True:
                 if out:
                     ssl.write(out)
-                    sent += out
-                received = yield _pending(network)
+                    clear.sent += out
+                received = yield last_flight + _pending(network)
+                last_flight = b""
                 if not received:
-                    conversation.send(b"")
-                    return bytes(sent), bytes(clear)
+                    inner.send(b"")
+                    return
                 network.write(received)
                 piece = _read_clear(ssl)
-                clear += piece
-                out = conversation.send(piece) if piece else b""
-        except (StopIteration, OpenSSLError):
-            return bytes(sent), bytes(clear)
+                clear.received += piece
+                out = inner.send(piece) if piece else b""
+        except StopIteration:
+            return
+        except OpenSSLError as error:
+            self.error = str(error.args[0] if error.args else error).strip()[:300]
+        finally:
+            inner.close()
 
     def report(self) -> EngineReport:
         """Return what the engine says of the handshake as far as it got."""

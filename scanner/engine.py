@@ -1,0 +1,299 @@
+"""Fan-out: many hosts at once, one connection at a time to each endpoint, within rate, deadlines and memory."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from scanner.answers import Answer, read_answer
+from scanner.model.exchange import Ending, Exchange, HelloVariant, Probe, ProbeRequest
+from scanner.model.runs import HostRecord, Resolution
+from scanner.model.subjects import Endpoint, Role, Target, is_address
+from scanner.model.versions import TlsVersion
+from scanner.net.limits import Dispatcher, KeyedLimit
+from scanner.net.network import Conversation, Network, WireLog
+from scanner.net.resolve import Resolver
+from scanner.probes.handshake import ClearText, TlsEngine
+from scanner.probes.hello_ladder import Batch, Question, hello_conversation, plan_next
+from scanner.probes.http import http_get
+from scanner.recognise import HttpQuestion, plan_http
+from scanner.tls.hello import RANDOM_BYTES, encode_hello
+
+PLAIN_HTTP_PORT = 80
+_MAX_BYTES = {Probe.HELLO: 32_768, Probe.HANDSHAKE: 262_144, Probe.HTTP: 262_144}
+"""Most bytes taken from a peer for one question."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Counters:
+    """What the run has done so far; read by the live view."""
+
+    hosts_total: int = 0
+    hosts_done: int = 0
+    endpoints_answering: int = 0
+    connections: int = 0
+    endings: dict[Ending, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """The bounds a run works within."""
+
+    timeout_s: float
+    """Seconds for one connection, connect included."""
+    host_deadline_s: float
+    """Seconds for all questions to one host."""
+    concurrency: int
+    """Hosts at a time."""
+    per_address: int
+    """Connections at a time to one address."""
+    does_confirm: bool
+    """Whether sslyze handshakes confirm what hellos found."""
+    does_recognise: bool
+    """Whether AD FS and registration endpoints are recognised over HTTP."""
+
+
+class Engine:
+    """Puts the questions. Make it inside the running event loop."""
+
+    def __init__(
+        self, *, network: Network, resolver: Resolver, dispatcher: Dispatcher, settings: EngineSettings
+    ) -> None:
+        self.counters = Counters()
+        self._network = network
+        self._resolver = resolver
+        self._dispatcher = dispatcher
+        self._settings = settings
+        self._connections = KeyedLimit(settings.per_address)
+        self._ladders = KeyedLimit(1)
+        self._ids = itertools.count(1)
+        self._bounds: set[asyncio.Timeout] = set()
+        self._is_stopping = False
+
+    async def run(self, targets: Sequence[Target], on_host: Callable[[int, HostRecord], None]) -> None:
+        """Scan all targets; hand out (position of the target, what was learned) as each host is finished.
+
+        After ``interrupt`` no further target is begun, and those under way are handed out with what they have.
+        """
+        self.counters.hosts_total = len(targets)
+        todo = iter(enumerate(targets))
+        dispatching = asyncio.ensure_future(self._dispatcher.run())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(self._settings.concurrency, len(targets))):
+                    group.create_task(self._work(todo, on_host))
+        finally:
+            dispatching.cancel()
+
+    def interrupt(self) -> None:
+        """Stop asking: questions under way are cut, and what was learned is kept."""
+        self._is_stopping = True
+        now = asyncio.get_running_loop().time()
+        for bound in self._bounds:
+            bound.reschedule(now)
+
+    async def _work(self, todo: Iterator[tuple[int, Target]], on_host: Callable[[int, HostRecord], None]) -> None:
+        for position, target in todo:
+            if self._is_stopping:
+                return
+            record = await self._scan_host(target)
+            self.counters.hosts_done += 1
+            on_host(position, record)
+
+    async def _scan_host(self, target: Target) -> HostRecord:
+        exchanges: list[Exchange] = []
+        endpoints: tuple[Endpoint, ...] = ()
+        resolution = Resolution()
+        stopped: str | None = None
+        bound = asyncio.timeout(self._settings.host_deadline_s)
+        self._bounds.add(bound)
+        try:
+            async with bound:
+                resolution = await self._resolve(target)
+                endpoints = plan_endpoints(target, resolution)
+                await self._ask_all(target, endpoints, exchanges)
+        except TimeoutError:
+            stopped = "interrupted" if self._is_stopping else "out-of-time"
+        finally:
+            self._bounds.discard(bound)
+        exchanges.sort(key=lambda exchange: exchange.request.id)
+        return HostRecord(
+            target=target, resolution=resolution, endpoints=endpoints, exchanges=tuple(exchanges), stopped=stopped
+        )
+
+    async def _resolve(self, target: Target) -> Resolution:
+        if is_address(target.host):
+            return Resolution(addresses=(target.host,))
+        return await self._resolver.resolve(target.host, want_cname=target.role is Role.ENDPOINT)
+
+    async def _ask_all(self, target: Target, endpoints: Sequence[Endpoint], exchanges: list[Exchange]) -> None:
+        if len(endpoints) == 1:
+            await self._climb(endpoints[0], exchanges)
+        else:
+            by_address: dict[str, list[Endpoint]] = {}
+            for endpoint in endpoints:
+                by_address.setdefault(endpoint.address, []).append(endpoint)
+            async with asyncio.TaskGroup() as group:
+                for own in by_address.values():
+                    group.create_task(self._climb_each(own, exchanges))
+        if self._settings.does_recognise and target.role in {Role.ADFS, Role.ENDPOINT}:
+            for question in plan_http(target, endpoints):
+                await self._ask_http(question, exchanges)
+
+    async def _climb_each(self, endpoints: Sequence[Endpoint], exchanges: list[Exchange]) -> None:
+        for endpoint in endpoints:
+            await self._climb(endpoint, exchanges)
+
+    async def _climb(self, endpoint: Endpoint, exchanges: list[Exchange]) -> None:
+        """Put the ladder's questions to one endpoint until it has no more."""
+        answers: list[Answer] = []
+        async with self._ladders.hold((endpoint.address, endpoint.port)):
+            while True:
+                batch = plan_next(answers, confirm=self._settings.does_confirm)
+                if batch is None:
+                    break
+                if batch.pause_s:
+                    await asyncio.sleep(batch.pause_s)
+                for exchange in await self._ask_batch(endpoint, batch):
+                    exchanges.append(exchange)
+                    answers.append(read_answer(exchange))
+        if any(answer.accepted is not None for answer in answers):
+            self.counters.endpoints_answering += 1
+
+    async def _ask_batch(self, endpoint: Endpoint, batch: Batch) -> list[Exchange]:
+        if len(batch.questions) == 1:
+            return [await self._ask(endpoint, batch.questions[0])]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._ask(endpoint, question)) for question in batch.questions]
+        return [task.result() for task in tasks]
+
+    async def _ask(self, endpoint: Endpoint, question: Question) -> Exchange:
+        if question.variant is None:
+            return await self._ask_handshake(endpoint, question.version)
+        hello = encode_hello(
+            version=question.version,
+            variant=question.variant,
+            server_name=endpoint.server_name,
+            random=os.urandom(RANDOM_BYTES),
+        )
+        request = self._request(Probe.HELLO, endpoint, question.version, question.variant)
+        started_at, log = await self._drive(request, hello_conversation(hello))
+        return Exchange(
+            request=request,
+            started_at=started_at,
+            sent=log.sent,
+            received=log.received,
+            ending=log.ending,
+            elapsed_s=log.elapsed_s,
+            os_error=log.os_error,
+        )
+
+    async def _ask_handshake(self, endpoint: Endpoint, version: TlsVersion) -> Exchange:
+        client = TlsEngine(version, endpoint.server_name)
+        request = self._request(Probe.HANDSHAKE, endpoint, version)
+        started_at, log = await self._drive(request, client.handshake())
+        return Exchange(
+            request=request,
+            started_at=started_at,
+            sent=log.sent,
+            received=log.received,
+            ending=log.ending,
+            elapsed_s=log.elapsed_s,
+            os_error=log.os_error,
+            engine=client.report(),
+        )
+
+    async def _ask_http(self, question: HttpQuestion, exchanges: list[Exchange]) -> None:
+        endpoint = question.endpoint
+        request = replace(self._request(Probe.HTTP, endpoint, None), path=question.path)
+        inner = http_get(host=question.host, path=question.path, headers=question.headers)
+        if endpoint.port == PLAIN_HTTP_PORT:
+            started_at, log = await self._drive(request, inner)
+            exchanges.append(
+                Exchange(
+                    request=request,
+                    started_at=started_at,
+                    sent=log.sent,
+                    received=log.received,
+                    ending=log.ending,
+                    elapsed_s=log.elapsed_s,
+                    os_error=log.os_error,
+                )
+            )
+            return
+        version = best_version(exchanges, endpoint)
+        if version is None:
+            return  # nothing to speak HTTP over; recognition says so
+        client = TlsEngine(version, endpoint.server_name)
+        clear = ClearText()
+        started_at, log = await self._drive(request, client.carry(inner, clear))
+        exchanges.append(
+            Exchange(
+                request=request,
+                started_at=started_at,
+                sent=bytes(clear.sent),
+                received=bytes(clear.received),
+                ending=log.ending,
+                elapsed_s=log.elapsed_s,
+                os_error=log.os_error,
+                engine=client.report(),
+            )
+        )
+
+    def _request(
+        self,
+        probe: Probe,
+        endpoint: Endpoint,
+        version: TlsVersion | None,
+        variant: HelloVariant | None = None,
+    ) -> ProbeRequest:
+        return ProbeRequest(
+            id=next(self._ids),
+            probe=probe,
+            endpoint=endpoint,
+            version=version,
+            variant=variant,
+            deadline_s=self._settings.timeout_s,
+            max_bytes=_MAX_BYTES[probe],
+        )
+
+    async def _drive(self, request: ProbeRequest, conversation: Conversation) -> tuple[datetime, WireLog]:
+        endpoint = request.endpoint
+        async with self._connections.hold(endpoint.address):
+            await self._dispatcher.permit()
+            self.counters.connections += 1
+            started_at = datetime.now(UTC)
+            log = await self._network.drive(
+                conversation,
+                address=endpoint.address,
+                port=endpoint.port,
+                deadline_s=request.deadline_s,
+                max_bytes=request.max_bytes,
+            )
+        self.counters.endings[log.ending] = self.counters.endings.get(log.ending, 0) + 1
+        return started_at, log
+
+
+def plan_endpoints(target: Target, resolution: Resolution) -> tuple[Endpoint, ...]:
+    """Return what to contact: every address with every port, required ports first."""
+    return tuple(
+        Endpoint(host=target.host, address=address, port=port, server_name=target.sni, is_optional=is_optional)
+        for address in resolution.addresses
+        for ports, is_optional in ((target.ports, False), (target.optional_ports, True))
+        for port in ports
+    )
+
+
+def best_version(exchanges: Sequence[Exchange], endpoint: Endpoint) -> TlsVersion | None:
+    """Return the version to speak HTTP over at an endpoint: TLS 1.2 where it was accepted, else the nearest to it."""
+    accepted = {
+        read_answer(exchange).accepted
+        for exchange in exchanges
+        if exchange.request.endpoint == endpoint and exchange.request.probe is not Probe.HTTP
+    }
+    order = (TlsVersion.TLS1_2, TlsVersion.TLS1_3, TlsVersion.TLS1_1, TlsVersion.TLS1_0, TlsVersion.SSL3)
+    return next((version for version in order if version in accepted), None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
@@ -115,16 +114,12 @@ def spawn(
 
     ``stdin_open`` keeps a pipe open for programs that end with their standard input.
     """
-    line = [str(part) for part in command]
-    if setpriv := shutil.which("setpriv"):
-        # A test run that is killed outright takes its servers with it.
-        line = [setpriv, "--pdeathsig", "KILL", *line]
     log = workdir / "server.log"
     # Debian keeps servers in sbin, which an ordinary user's PATH lacks.
     path = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
     with log.open("ab") as output:
         popen = subprocess.Popen(
-            line,
+            [str(part) for part in command],
             cwd=workdir,
             env={**os.environ, "PATH": path, "LC_ALL": "C.UTF-8", **(env or {})},
             stdin=subprocess.PIPE if stdin_open else subprocess.DEVNULL,
@@ -133,6 +128,28 @@ def spawn(
             start_new_session=True,
         )
     return ServerProcess(popen=popen, log=log)
+
+
+class _Undertaker:
+    """Ends the servers of a test run that is killed outright: a child that sees its standard input end with the run."""
+
+    _SCRIPT = 'groups=; while read -r group; do groups="$groups -$group"; done; kill -s KILL -- $groups'
+
+    def __init__(self) -> None:
+        self._popen = subprocess.Popen(
+            ["sh", "-c", self._SCRIPT], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+
+    def watch(self, process: ServerProcess) -> None:
+        """Add a server's process group."""
+        assert self._popen.stdin is not None
+        self._popen.stdin.write(f"{process.popen.pid}\n".encode())
+        self._popen.stdin.flush()
+
+    def dismiss(self) -> None:
+        """End it without effect: the servers are gone, and their numbers may belong to others by now."""
+        self._popen.kill()
+        self._popen.communicate()
 
 
 class ServerFactory(Protocol):
@@ -187,6 +204,7 @@ def start_lab(
     Raises LabError with the server's log when one does not come up. Nothing is left running in any case.
     """
     running: list[ServerProcess] = []
+    undertaker = _Undertaker()
     try:
         started: list[tuple[ServerFactory, int, ServerProcess]] = []
         for factory, port in zip(factories, _free_ports(len(factories), address), strict=True):
@@ -194,6 +212,7 @@ def start_lab(
             home.mkdir(parents=True)
             process = factory.start(workdir=home, address=address, port=port, certificates=certificates)
             running.append(process)
+            undertaker.watch(process)
             started.append((factory, port, process))
         servers = []
         for factory, port, process in started:
@@ -219,6 +238,7 @@ def start_lab(
                 os.killpg(process.popen.pid, signal.SIGTERM)
         for process in running:
             process.stop()
+        undertaker.dismiss()
 
 
 def _free_ports(count: int, address: str) -> list[int]:

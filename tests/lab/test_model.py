@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import socket
+import subprocess
 import sys
 import time
 
@@ -11,6 +12,7 @@ import pytest
 from scanner.model.versions import ALL_VERSIONS
 from tests.lab import FACTORIES
 from tests.lab.model import TLS1_2, ClientNeeds, LabError, LabServer, spawn, start_lab
+from tests.lab.requirements import REPOSITORY
 
 pytestmark = pytest.mark.lab
 
@@ -90,6 +92,30 @@ def test_server_that_never_listens_is_reported_in_bounded_time(tmp_path):
         pytest.fail("it accepts nothing")
     assert time.monotonic() - before < 5
     assert _until(lambda: not _processes_in(tmp_path))
+
+
+_RUN = """
+import sys, time
+from pathlib import Path
+from tests.lab.model import start_lab
+from tests.lab.test_model import _ACCEPT_IN_CHILD, _Script
+factory = _Script(name="with-child", program=_ACCEPT_IN_CHILD, more=(sys.argv[1],))
+with start_lab([factory], Path(sys.argv[2]), None):
+    print("up", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_servers_of_a_killed_run_end_too(tmp_path):
+    child = tmp_path / "child.py"
+    child.write_text(_ACCEPT)
+    home = tmp_path / "lab"
+    command = [sys.executable, "-c", _RUN, child, home]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE) as run:
+        assert run.stdout.readline() == b"up\n"
+        assert len(_processes_in(home)) == 2
+        run.kill()
+    assert _until(lambda: not _processes_in(home))
 
 
 def _processes_in(directory):

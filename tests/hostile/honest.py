@@ -76,10 +76,13 @@ class Honest:
     is_exact: bool = False
     """True where only the highest version offered is looked at: no lower one is chosen instead."""
 
+    knows_extension: bool = True
+    """False for a server from before TLS 1.3, which does not read supported_versions."""
+
     def choose_version(self, hello: ClientHello) -> int | None:
         """Return the version number that hello and server have in common, as the server picks it."""
-        offered = hello.offered[:1] if self.is_exact else hello.offered
-        return next((number for number in offered if number in self.enabled), None)
+        offered = hello.offered if self.knows_extension else hello.offered_before_13
+        return next((number for number in (offered[:1] if self.is_exact else offered) if number in self.enabled), None)
 
     def refuse(self, hello: ClientHello) -> Reply:
         return self.refusals.get(hello.asked, self.refusal)  # type: ignore[call-overload]  # IntEnum keys equal ints

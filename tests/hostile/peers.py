@@ -96,9 +96,16 @@ def _peer(
     )
 
 
-def profile(*enabled: TlsVersion, refusal: Reply = PROTOCOL_VERSION, is_exact: bool = False) -> Honest:
-    refusals = OPENSSL_LIKE if refusal is PROTOCOL_VERSION else {}
-    return Honest(enabled=frozenset(enabled), refusal=refusal, refusals=refusals, is_exact=is_exact)
+def profile(
+    *enabled: TlsVersion, refusal: Reply = PROTOCOL_VERSION, is_exact: bool = False, knows_extension: bool = True
+) -> Honest:
+    return Honest(
+        enabled=frozenset(enabled),
+        refusal=refusal,
+        refusals=OPENSSL_LIKE if refusal is PROTOCOL_VERSION else {},
+        is_exact=is_exact,
+        knows_extension=knows_extension,
+    )
 
 
 MODERN = profile(TLS1_2, TLS1_3)
@@ -127,6 +134,15 @@ def _honest_peers() -> Iterable[Peer]:
             f"honest-{label}",
             "refuses with 70, SSLv3 with 40, as OpenSSL does",
             does.honest(profile(*versions)),
+            exact(*versions),
+            is_ordinary=True,
+        )
+    for label in ("12", "10-11-12", "10", "30-10", "20-30-10", "20-12"):
+        versions = VERSION_SETS[label]
+        yield _peer(
+            f"honest-old-{label}",
+            "from before TLS 1.3: answers hellos for it with what it has",
+            does.honest(profile(*versions, knows_extension=False)),
             exact(*versions),
             is_ordinary=True,
         )

@@ -151,9 +151,13 @@ class PeerState:
         asyncio.get_running_loop().remove_reader(self.listener)
         self.listener.close()
         holder = socket.socket()
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holder.bind(("127.0.0.1", self.port))
         self.held.append(holder)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            holder.bind(("127.0.0.1", self.port))
+        except OSError as error:
+            # Not an OSError any more: those are taken for the client's.
+            raise RuntimeError(f"port {self.port} was lost") from error
 
 
 class _Service:
@@ -243,8 +247,10 @@ class _Service:
 
 def _open_peer(peer: Peer) -> PeerState:
     listener = socket.socket()
-    # The kernel takes one connection more than the backlog says.
+    # Needed by stop_listening: without it the accepted connections keep the port from being bound again.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", 0))
+    # The kernel takes one connection more than the backlog says.
     listener.listen(0 if peer.listening is Listening.QUEUE_FULL else 128)
     listener.settimeout(0)
     state = PeerState(peer=peer, listener=listener, port=listener.getsockname()[1])

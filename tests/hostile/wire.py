@@ -87,6 +87,11 @@ class ClientHello:
         """Version numbers offered, highest first, GREASE (RFC 8701) left out."""
         if self.supported_versions:
             return tuple(sorted((v for v in self.supported_versions if not is_grease(v)), reverse=True))
+        return self.offered_before_13
+
+    @property
+    def offered_before_13(self) -> tuple[int, ...]:
+        """What a server reads that has never heard of supported_versions."""
         if self.legacy_version == 0x0002:
             return (0x0002,)
         highest = min(self.legacy_version, 0x0303)
@@ -186,7 +191,7 @@ def _decode_sni(body: bytes | None) -> str | None:
         return None
     names = _Reader(_Reader(body).vector(2))
     names.take(1)
-    return names.vector(2).decode("ascii")
+    return names.vector(2).decode("latin-1")
 
 
 def _decode_share_groups(body: bytes) -> tuple[int, ...]:

@@ -61,6 +61,8 @@
   }
 
   const bdi = (text) => h("bdi", null, text);
+  // A long name may break after a dot.
+  const nameOf = (text) => h("bdi", null, text.split(/(?<=\.)/).map((part, place) => [place > 0 && h("wbr"), part]));
   const plural = (number, one, many) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
   const readableTime = (text) => (text ? text.replace("T", " ").replace("Z", " UTC") : "–");
 
@@ -123,6 +125,7 @@
 
   // Filter and sort
 
+  const versionTitle = new Map(index.versions);
   const versionPlace = new Map(index.versions.map(([label], place) => [label, place]));
 
   function textOf(row) {
@@ -177,14 +180,14 @@
       h(
         "th",
         { role: "rowheader", scope: "row", class: "host" },
-        h("a", { href: `#host=${encodeURIComponent(row.anchor)}` }, bdi(row.name)),
+        h("a", { href: `#host=${encodeURIComponent(row.anchor)}` }, nameOf(row.name)),
         (address || tags.length > 0) && h("span", { class: "host-more" }, bdi(address), tags),
       ),
       h("td", { role: "cell", class: "role" }, index.roles[row.role][1]),
       h("td", { role: "cell", class: "ready" }, readyBadge(row.ready)),
       index.versions.map(([, title], place) => {
         const severity = { f: "failure", w: "warning", i: "info", "-": "" }[row.tones[place]];
-        const cell = chip(STATES[row.states[place]], severity, row.disputed & (1 << place));
+        const cell = chip(STATES[row.states[place]], severity, Boolean(row.disputed & (1 << place)));
         return h("td", { role: "cell", class: "state", "data-label": title }, cell);
       }),
       h("td", { role: "cell", class: "counts" }, tallies(row.counts)),
@@ -275,7 +278,7 @@
 
   const pair = (term, ...values) => [h("dt", null, term), h("dd", null, ...values)];
   const section = (title, ...children) => h("section", null, h("h3", null, title), ...children);
-  const gapLine = (gap) => [index.gaps[gap.reason] || gap.reason, gap.detail && [": ", bdi(gap.detail)], h("span", { class: "where" }, gap.reason, gap.version && ` · ${gap.version}`)];
+  const gapLine = (gap) => [index.gaps[gap.reason] || gap.reason, gap.detail && [": ", bdi(gap.detail)], h("span", { class: "where" }, gap.reason, gap.version && ` · ${versionTitle.get(gap.version) || gap.version}`)];
 
   function copyButton(text, words) {
     const button = h("button", { type: "button", class: "quiet copy" }, icon("copy"), words);
@@ -327,14 +330,14 @@
     );
   }
 
-  function verdictLine(verdict, titles, severity) {
+  function verdictLine(verdict, severity) {
     const against = verdict.opposing || [];
     const number = verdict.evidence.length + against.length;
     const label = [number && plural(number, "piece of evidence", "pieces of evidence"), verdict.gaps.length && plural(verdict.gaps.length, "gap", "gaps")];
     return h(
       "tr",
       null,
-      h("th", { scope: "row" }, titles.get(verdict.version) || verdict.version),
+      h("th", { scope: "row" }, versionTitle.get(verdict.version) || verdict.version),
       h("td", null, chip(verdict.state, severity(verdict.version), verdict.disputed)),
       h(
         "td",
@@ -352,7 +355,6 @@
   }
 
   function verdictTable(verdicts, severity) {
-    const titles = new Map(index.versions);
     const directions = [...new Set(verdicts.map((verdict) => verdict.direction))];
     return directions.map((direction) => [
       direction !== "inbound" && h("h4", null, "Outbound: what the host uses as a client"),
@@ -361,7 +363,7 @@
         { class: "lines" },
         h("caption", { class: "sr" }, `Verdicts, ${direction}`),
         h("thead", null, h("tr", null, h("th", { scope: "col", class: "v-col" }, "Version"), h("th", { scope: "col", class: "s-col" }, "State"), h("th", { scope: "col" }, "Why"))),
-        h("tbody", null, verdicts.filter((verdict) => verdict.direction === direction).map((verdict) => verdictLine(verdict, titles, severity))),
+        h("tbody", null, verdicts.filter((verdict) => verdict.direction === direction).map((verdict) => verdictLine(verdict, severity))),
       ),
     ]);
   }
@@ -430,7 +432,7 @@
           h(
             "tr",
             null,
-            h("th", { scope: "row" }, item.version),
+            h("th", { scope: "row" }, versionTitle.get(item.version) || item.version),
             h("td", null, h("span", { class: `trusted ${item.completed ? "yes" : "soft"}` }, icon(item.completed ? "check" : "cross"), item.completed ? "completed" : "not completed")),
             h(
               "td",
@@ -528,7 +530,7 @@
         "div",
         { class: "d-head" },
         h("div", { class: "d-tools" }, stepButton(row, -1, "Previous", "back"), stepButton(row, 1, "Next", "chevron"), copyButton(host.name, "Copy name"), copyLinkButton(row), close),
-        h("h2", { id: "panel-h", tabindex: "-1" }, bdi(host.name)),
+        h("h2", { id: "panel-h", tabindex: "-1" }, nameOf(host.name)),
         h("p", { class: "d-answer" }, readyBadge(row.ready), bdi(host.readiness_reason)),
         host.stopped && h("p", { class: "notice" }, icon("warn"), h("span", null, index.stopped[host.stopped] || host.stopped)),
       ),

@@ -96,7 +96,7 @@ def render_report(report: JsonObject) -> str:
         figures=_build_figures(report["summary"], worst_first),
         notices=_build_notices(report, hosts),
         share=_build_parts(
-            {state: report["summary"][state.replace("-", "_")] for state in ("ready", "not-ready", "unknown")}
+            {state: report["summary"][state.replace("-", "_")] for state in ("not-ready", "unknown", "ready")}
         ),
         versions=_build_version_bars(report["summary"]["by_version"]),
         groups=_group_findings(findings, {row["name"]: row["anchor"] for row in rows}),
@@ -229,8 +229,8 @@ def _build_notices(report: JsonObject, hosts: Sequence[JsonObject]) -> list[Json
     if stopped:
         notices.append(
             {
-                "title": f"{stopped:,} {'host was' if stopped == 1 else 'hosts were'} left before the end.",
-                "text": "Not all questions were put there; what was not asked is shown as unknown.",
+                "title": f"{stopped:,} {'host was' if stopped == 1 else 'hosts were'} not asked everything.",
+                "text": "The time ran out or the run was interrupted; what was not asked is shown as unknown.",
             }
         )
     return notices
@@ -282,7 +282,9 @@ def _group_findings(findings: Sequence[JsonObject], anchors: Mapping[str, str]) 
                 "title": title,
                 "has_one_title": title_count == len(members),
                 "versions": [
-                    v for v in (known.label for known in ALL_VERSIONS) if any(v in m["versions"] for m in members)
+                    version.title
+                    for version in ALL_VERSIONS
+                    if any(version.label in item["versions"] for item in members)
                 ],
                 "host_count": len(names),
                 "left_out": max(0, len(shown) - GROUP_LIMIT),

@@ -174,7 +174,7 @@ def https_or_nothing(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return ""
-    return url if parts.scheme == "https" and parts.netloc else ""
+    return url if url.startswith("https://") and parts.netloc else ""
 
 
 def build_rows(hosts: Sequence[JsonObject], by_host: Mapping[str, Sequence[JsonObject]]) -> list[JsonObject]:

@@ -1,0 +1,181 @@
+"""What the report shows is readable, bounded and small, and loses nothing it keeps."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import html5lib
+import pytest
+import sample
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scanner.model.evidence import Basis, GapReason, State
+from scanner.model.subjects import Role
+from scanner.model.verdicts import Readiness, Severity
+from scanner.reports import html_data
+from scanner.reports.json import build_report
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=40,
+)
+
+
+def unpack(table, number):
+    """Read the node table as its description says; written apart from the encoder."""
+    node = table["nodes"][number]
+    if not isinstance(node, list):
+        return node
+    shape, *members = node
+    if shape == -1:
+        return [unpack(table, member) for member in members]
+    return {name: unpack(table, member) for name, member in zip(table["shapes"][shape], members, strict=True)}
+
+
+@given(st.lists(JSON_VALUES))
+def test_the_node_table_gives_back_what_went_in(values):
+    table = json.loads(json.dumps(html_data.encode_nodes(values)))
+    assert json.dumps([unpack(table, root) for root in table["roots"]]) == json.dumps(values)
+
+
+def test_equal_values_stand_once_in_the_node_table():
+    evidence = {"basis": "hello", "origin": "tcp://192.0.2.7:443"}
+    table = html_data.encode_nodes([{"a": [evidence, dict(evidence)]}, dict(evidence)])
+    assert table == {
+        "shapes": [["a"], ["basis", "origin"]],
+        "nodes": ["hello", "tcp://192.0.2.7:443", [1, 0, 1], [-1, 2, 2], [0, 3]],
+        "roots": [4, 2],
+    }
+
+
+def test_true_and_one_are_told_apart_in_the_node_table():
+    table = html_data.encode_nodes([[True, 1, 1.5, False, 0, None, ""]])
+    assert json.dumps(unpack(table, table["roots"][0])) == '[true, 1, 1.5, false, 0, null, ""]'
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("sts.example.com", "sts.example.com"),
+        ("two\nlines\tand a tab", "two\nlines\tand a tab"),
+        ("\u202egnp.exe", "⟨U+202E⟩gnp.exe"),
+        ("\u2066isolate\u2069", "⟨U+2066⟩isolate⟨U+2069⟩"),
+        ("a\u2028b\u2029c", "a⟨U+2028⟩b⟨U+2029⟩c"),
+        ("nul\x00esc\x1b[31m", "nul⟨U+0000⟩esc⟨U+001B⟩[31m"),
+        ("zero\u200bwidth\ufeff", "zero⟨U+200B⟩width⟨U+FEFF⟩"),
+        ("\ud800", "⟨U+D800⟩"),
+        ("Zürich 東京 \U0001f512", "Zürich 東京 \U0001f512"),
+    ],
+)
+def test_what_a_reader_cannot_see_is_spelled_out(text, shown):
+    assert html_data.make_readable({"name": text}) == {"name": shown}
+
+
+def test_a_text_is_bounded_and_says_how_long_it_was():
+    shown = html_data.make_readable({"subject": "CN=" + "A" * 5_000})["subject"]
+    assert len(shown) < html_data.TEXT_LIMIT + 40
+    assert shown.endswith("… (5,003 characters in all)")
+    exact = "A" * html_data.TEXT_LIMIT
+    assert html_data.make_readable({"subject": exact}) == {"subject": exact}
+
+
+def test_a_certificate_with_many_names_is_bounded_and_says_so():
+    names = [f"n{number}.example.com" for number in range(5_000)]
+    shown = html_data.make_readable({"names": names})["names"]
+    assert shown == [*names[: html_data.NAMES_LIMIT], f"and {5_000 - html_data.NAMES_LIMIT:,} more"]
+
+
+def test_times_are_cut_to_the_second_in_utc():
+    shown = html_data.make_readable({"seen_at": "2026-11-23T18:07:00.987654+02:00"})
+    assert shown == {"seen_at": "2026-11-23T16:07:00Z"}
+
+
+@given(st.text() | st.sampled_from(sample.HOSTILE_TEXTS))
+def test_a_data_island_cannot_end_its_script_element(text):
+    clean = html_data.make_readable({"text": text})
+    island = html_data.render_data_island(clean)
+    assert not re.search(r"[<>&\u2028\u2029]", island)
+    assert json.loads(island) == clean
+
+    page = html5lib.HTMLParser(strict=True).parseFragment(f"<script type='application/json'>{island}</script>")
+    (script,) = page
+    assert json.loads(script.text) == clean
+
+
+@pytest.mark.parametrize(
+    ("url", "link"),
+    [
+        ("https://learn.microsoft.com/entra", "https://learn.microsoft.com/entra"),
+        ("http://learn.microsoft.com/entra", ""),
+        ("javascript:alert(1)", ""),
+        ("JavaScript:alert(1)", ""),
+        ("data:text/html,<script>", ""),
+        ("//evil.example/x", ""),
+        ("https:", ""),
+        ("https://[bad", ""),
+        (" https://lead.example", ""),
+        ("", ""),
+    ],
+)
+def test_only_https_addresses_become_links(url, link):
+    assert html_data.https_or_nothing(url) == link
+
+
+def test_names_sort_as_people_count():
+    names = ["node10", "node9", "10.0.0.10", "10.0.0.9", "Node1", "²"]
+    assert sorted(names, key=html_data._natural_key) == ["10.0.0.9", "10.0.0.10", "Node1", "node9", "node10", "²"]
+
+
+def test_every_member_of_every_vocabulary_has_words():
+    assert set(html_data.READINESS_WORDS) == set(Readiness)
+    assert set(html_data.SEVERITY_WORDS) == set(Severity)
+    assert set(html_data.ROLE_WORDS) == set(Role)
+    assert set(html_data.BASIS_WORDS) == set(Basis)
+    assert set(html_data.GAP_WORDS) == set(GapReason)
+    assert len({state.value[0] for state in State}) == len(State), "the index names a state by its first letter"
+    assert len({severity.value[0] for severity in Severity}) == len(Severity)
+
+
+def _rows(result):
+    report = build_report(result)
+    by_host = {}
+    for finding in report["findings"]:
+        by_host.setdefault(finding["host"], []).append(finding)
+    return report, html_data.build_rows(report["hosts"], by_host)
+
+
+def test_rows_rank_the_worst_first():
+    _, rows = _rows(sample.build_result(60))
+    ranked = sorted(rows, key=lambda row: row["rank"])
+    order = ["not-ready", "unknown", "ready"]
+    assert [order.index(row["readiness"]) for row in ranked] == sorted(order.index(row["readiness"]) for row in rows)
+    within = [row["counts"] for row in ranked if row["readiness"] == "not-ready"]
+    assert within == sorted(within, reverse=True)
+    assert sorted(row["rank"] for row in rows) == list(range(60))
+
+
+def test_the_index_says_of_each_host_what_the_sample_was_told_to_say():
+    result = sample.build_result(len(sample.PROFILES))
+    report, rows = _rows(result)
+    packed = html_data.build_index(report, rows)["rows"]
+    for row, host, (states, _) in zip(packed, result.hosts, sample.PROFILES.values(), strict=True):
+        assert row[0] == host.target.host
+        assert row[4] == states
+    disputed = packed[list(sample.PROFILES).index("disputed")]
+    assert disputed[6] == 1 << 2 | 1 << 4, "TLS 1.0 and TLS 1.2 are the third and fifth version"
+
+
+def test_a_cell_has_the_tone_of_the_worst_finding_about_it():
+    _, rows = _rows(sample.build_result(1, profile="very-old"))
+    assert [cell["severity"] for cell in rows[0]["cells"]] == ["", "warning", "warning", "", "failure", ""]
+
+
+def test_two_hosts_of_one_name_have_two_anchors():
+    result = sample.build_result(1)
+    report = build_report(result)
+    report["hosts"] *= 2
+    rows = html_data.build_rows(report["hosts"], {})
+    assert len({row["anchor"] for row in rows}) == 2

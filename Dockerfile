@@ -46,6 +46,8 @@ ENV PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/
 USER 10001:10001
 WORKDIR /data
 VOLUME /data
+# As Ctrl-C: what was learned is kept and reported. A first process that has no handler ignores SIGTERM anyway.
+STOPSIGNAL SIGINT
 ENTRYPOINT ["/opt/venv/bin/entra-tls"]
 CMD ["scan", "--file", "/data/targets.txt", "--html", "/data/report.html", "--json", "/data/report.json", \
      "--csv", "/data/report.csv", "--db", "/data/runs.sqlite"]

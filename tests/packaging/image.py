@@ -140,12 +140,21 @@ class Image:
 
     def run_read_only(self, data, *arguments):
         """Run on a root file system that the kernel refuses to write to, /tmp included, and without a shell."""
+        return _done(_run(*self._read_only(data, *arguments), timeout_s=120, check=False))
+
+    def started_read_only(self, data, *arguments):
+        """Start the same and return the Popen: its process is the program itself, since each step replaces the last."""
+        return subprocess.Popen(
+            self._read_only(data, *arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def _read_only(self, data, *arguments):
         variables = [f"{name}={value}" for name, value in self.environment().items()]
         command = [*self.config["Entrypoint"], *(arguments or self.config["Cmd"])]
         inside = ["/usr/bin/env", "-i", "-C", self.config["WorkingDir"], *variables, *command]
         # A mount namespace of its own: all mounts end with it.
         outside = ["unshare", "--mount", "--propagation", "private", "sh", "-c", READ_ONLY, "sh"]
-        return _done(_run(*outside, str(self.root), str(data), *inside, timeout_s=120, check=False))
+        return [*outside, str(self.root), str(data), *inside]
 
     def files(self):
         """Map each path of the root file system to its kind, size and time of change; folders to their kind only."""
@@ -188,6 +197,9 @@ def built_image():
             _make_base()
             _build()
             container = _buildah("from", IMAGE).stdout.strip()
+            # Where the image declares a volume, buildah run (1.28) puts an empty one over the folder that --volume
+            # names; docker, podman and Kubernetes use the named one. Without the declaration buildah does too.
+            _buildah("config", "--volume", "/data-", container)
             root = Path(_buildah("mount", container).stdout.strip())
             inspected = _buildah("inspect", "--type", "image", IMAGE).stdout
             config = json.loads(inspected)["OCIv1"]["config"]

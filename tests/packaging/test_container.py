@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import socket
 import ssl
 import threading
@@ -139,6 +140,21 @@ def test_nothing_answers_is_3(run, data):
         _ask_for(data, closed.getsockname()[1])
         done = run(data)
     assert done.code == 3, done.output
+    assert set(_states(data).values()) == {"unknown"}
+
+
+def test_a_stopped_run_reports_what_it_learned(image, data):
+    """The image's stop signal is Ctrl-C; a host that is silent keeps the program busy until it comes."""
+    assert image.config["StopSignal"] == "SIGINT"
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+        silent.settimeout(60)
+        _ask_for(data, silent.getsockname()[1])
+        with image.started_read_only(data) as process:
+            connection, _address = silent.accept()
+            process.send_signal(signal.SIGINT)
+            output, _none = process.communicate(timeout=30)
+            connection.close()
+    assert process.returncode == 3, output
     assert set(_states(data).values()) == {"unknown"}
 
 

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 from scanner.model.versions import ALL_VERSIONS, TlsVersion
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # Ports below Linux's ephemeral range (32768 up): an outgoing connection can never be sitting on one.
 _FIRST_PORT = 20_000
 _LAST_PORT = 32_000
+_BLOCK_PORTS = 400
 _POLL_S = 0.02
 _STOP_S = 3.0
 _LOG_TAIL_BYTES = 4_000
@@ -146,8 +147,11 @@ class _Undertaker:
         self._popen.stdin.write(f"{process.popen.pid}\n".encode())
         self._popen.stdin.flush()
 
-    def dismiss(self) -> None:
-        """End it without effect: the servers are gone, and their numbers may belong to others by now."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Without effect: the servers are gone, and their numbers may belong to others by now.
         self._popen.kill()
         self._popen.communicate()
 
@@ -204,57 +208,73 @@ def start_lab(
     Raises LabError with the server's log when one does not come up. Nothing is left running in any case.
     """
     running: list[ServerProcess] = []
-    undertaker = _Undertaker()
-    try:
-        started: list[tuple[ServerFactory, int, ServerProcess]] = []
-        for factory, port in zip(factories, _free_ports(len(factories), address), strict=True):
-            home = workdir / factory.name
-            home.mkdir(parents=True)
-            process = factory.start(workdir=home, address=address, port=port, certificates=certificates)
-            running.append(process)
-            undertaker.watch(process)
-            started.append((factory, port, process))
-        servers = []
-        for factory, port, process in started:
-            _await_listening(factory, address, port, process)
-            servers.append(
-                LabServer(
-                    name=factory.name,
-                    stack=factory.stack,
-                    address=address,
-                    port=port,
-                    server_name=factory.server_name,
-                    enabled=factory.enabled,
-                    notes=factory.notes,
-                    config=factory.config,
-                    verify=factory.verify,
-                )
-            )
-        yield servers
-    finally:
-        for process in running:
-            # All get the signal first, so that they end side by side.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.popen.pid, signal.SIGTERM)
-        for process in running:
-            process.stop()
-        undertaker.dismiss()
+    with _claim_ports(len(factories), address) as ports, _Undertaker() as undertaker:
+        try:
+            started: list[tuple[ServerFactory, int, ServerProcess]] = []
+            for factory, port in zip(factories, ports, strict=True):
+                home = workdir / factory.name
+                home.mkdir(parents=True)
+                process = factory.start(workdir=home, address=address, port=port, certificates=certificates)
+                running.append(process)
+                undertaker.watch(process)
+                started.append((factory, port, process))
+            for factory, port, process in started:
+                _await_listening(factory, address, port, process)
+            yield [_describe(factory, address, port) for factory, port, _ in started]
+        finally:
+            for process in running:
+                # All get the signal first, so that they end side by side.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.popen.pid, signal.SIGTERM)
+            for process in running:
+                process.stop()
 
 
-def _free_ports(count: int, address: str) -> list[int]:
-    """Return ``count`` ports that nobody listens on; a random start keeps two labs on one machine apart."""
-    ports: list[int] = []
-    candidates = random.sample(range(_FIRST_PORT, _LAST_PORT), 2_000)
-    for port in candidates:
-        if len(ports) == count:
-            return ports
-        with socket.socket() as probe:
-            try:
-                probe.bind((address, port))
-            except OSError:
+def _describe(factory: ServerFactory, address: str, port: int) -> LabServer:
+    return LabServer(
+        name=factory.name,
+        stack=factory.stack,
+        address=address,
+        port=port,
+        server_name=factory.server_name,
+        enabled=factory.enabled,
+        notes=factory.notes,
+        config=factory.config,
+        verify=factory.verify,
+    )
+
+
+@contextlib.contextmanager
+def _claim_ports(count: int, address: str) -> Iterator[list[int]]:
+    """Yield ``count`` free ports of a block that no other lab on this machine uses meanwhile.
+
+    Two labs that start at once would otherwise pick ports that are free but about to be taken, and measure each other's
+    servers. Who has bound a block's first port has the block.
+    """
+    blocks = list(range(_FIRST_PORT, _LAST_PORT, _BLOCK_PORTS))
+    random.shuffle(blocks)
+    for first in blocks:
+        with socket.socket() as guard:
+            if not _can_bind(guard, address, first):
                 continue
-        ports.append(port)
-    raise LabError(f"found {len(ports)} free ports of {count}")
+            ports = [port for port in range(first + 1, first + _BLOCK_PORTS) if _is_free(address, port)]
+            if len(ports) >= count:
+                yield ports[:count]
+                return
+    raise LabError(f"found no {count} free ports")
+
+
+def _can_bind(listener: socket.socket, address: str, port: int) -> bool:
+    try:
+        listener.bind((address, port))
+    except OSError:
+        return False
+    return True
+
+
+def _is_free(address: str, port: int) -> bool:
+    with socket.socket() as listener:
+        return _can_bind(listener, address, port)
 
 
 def _await_listening(factory: ServerFactory, address: str, port: int, process: ServerProcess) -> None:

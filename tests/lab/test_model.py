@@ -10,8 +10,8 @@ import time
 import pytest
 
 from scanner.model.versions import ALL_VERSIONS
-from tests.lab import FACTORIES
-from tests.lab.model import TLS1_2, ClientNeeds, LabError, LabServer, spawn, start_lab
+from tests.lab import FACTORIES, model
+from tests.lab.model import TLS1_2, ClientNeeds, LabError, LabServer, _claim_ports, spawn, start_lab
 from tests.lab.requirements import REPOSITORY
 
 pytestmark = pytest.mark.lab
@@ -71,6 +71,22 @@ def test_servers_run_inside_and_are_gone_after(tmp_path):
         assert [server.name for server in servers] == ["plain", "with-child"]
         assert all(_is_listening(server) for server in servers)
     assert _until(lambda: not any(_is_listening(server) for server in servers))
+
+
+def test_two_labs_at_once_never_share_a_block_of_ports():
+    with _claim_ports(5, "127.0.0.1") as one, _claim_ports(5, "127.0.0.1") as other:
+        assert len(one) == len(other) == 5
+        assert {port // 400 for port in one}.isdisjoint({port // 400 for port in other})
+
+
+def test_ports_in_use_are_left_out():
+    with _claim_ports(5, "127.0.0.1") as ports:
+        block = (ports[0] - 1, *ports)
+    with socket.create_server(("127.0.0.1", block[2])), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "_FIRST_PORT", block[0])
+        patch.setattr(model, "_LAST_PORT", block[0] + 1)
+        with _claim_ports(5, "127.0.0.1") as ports:
+            assert block[2] not in ports
 
 
 def test_server_that_ends_is_reported_with_its_log_and_the_others_stop(tmp_path):

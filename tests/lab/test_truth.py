@@ -35,13 +35,15 @@ def truth(lab, lab_certificates, record_for_summary):
 
 
 @pytest.mark.parametrize(("name", "version", "is_enabled"), _CELLS)
-def test_cell(truth, name, version, is_enabled):
+def test_cell(lab, truth, name, version, is_enabled):
     confirming = truth.confirming(name, version)
     if is_enabled:
         assert confirming, f"no client completed {version.title} with {name}\n{truth.words(name, version)}"
     else:
         assert not confirming, f"{name} accepted {version.title}\n{truth.words(name, version)}"
-        assert truth.able(name, version), f"no client that speaks {version.title} elsewhere tried {name}"
+        # Only a client that is seen to speak the version can be refused; a small lab may have no server to show it.
+        if any(version in server.enabled for server in lab if server.name != name):
+            assert truth.able(name, version), f"no client that speaks {version.title} elsewhere tried {name}"
 
 
 def test_lab_is_wide_enough(lab):

@@ -167,9 +167,8 @@ def _verification_error(store: TrustStore, chain_pem: list[str], peer: str, at: 
 
 
 def _subject(peer: str) -> x509.DNSName | x509.IPAddress:
-    # A link-local address may carry a zone ("fe80::1%eth0"), which is no part of what a certificate can name.
     try:
-        return x509.IPAddress(ip_address(peer.partition("%")[0]))
+        return x509.IPAddress(ip_address(peer))
     except ValueError:
         return x509.DNSName(peer)
 

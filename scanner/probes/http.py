@@ -130,5 +130,5 @@ def decode_http_response(data: bytes, *, max_body_bytes: int = 65_536) -> HttpRe
         reason=head.reason.decode("latin-1"),
         headers=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers),
         body=bytes(body[:max_body_bytes]),
-        is_whole=is_whole and len(body) <= max_body_bytes,
+        is_whole=is_whole,
     )

@@ -1,3 +1,4 @@
+import re
 import shutil
 import sqlite3
 from pathlib import Path
@@ -141,3 +142,21 @@ def test_migration_that_fails_changes_nothing(tmp_path, next_version):
     with pytest.raises(RuntimeError, match="no power"):
         open_store(path)
     assert read_schema(path) == before
+
+
+def test_queries_of_the_documentation_run_and_find_something():
+    text = (Path(__file__).parents[2] / "docs" / "store.md").read_text()
+    queries = re.sub(r"--.*", "", re.search(r"```sql\n(.*?)```", text, re.DOTALL)[1]).split(";")[:-1]
+    database = sqlite3.connect(":memory:")
+    database.executescript((DATA / f"{HEAD}.sql").read_text())
+    results = [database.execute(query).fetchall() for query in queries]
+    assert len(results) == 3
+    assert all(results)
+    database.close()
+
+
+def test_documentation_names_every_table_and_column():
+    text = (Path(__file__).parents[2] / "docs" / "store.md").read_text()
+    for table in METADATA.sorted_tables:
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{table.name}` |"))
+        assert [column.name for column in table.columns if f"`{column.name}`" not in row] == []

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from scanner.answers import Answer, read_answer
+from scanner.exclusions import Exclusions
 from scanner.model.exchange import Ending, Exchange, HelloVariant, Probe, ProbeRequest
 from scanner.model.runs import HostRecord, Resolution
 from scanner.model.subjects import Endpoint, Role, Target, is_address
@@ -61,13 +62,20 @@ class Engine:
     """Puts the questions. Make it inside the running event loop."""
 
     def __init__(
-        self, *, network: Network, resolver: Resolver, dispatcher: Dispatcher, settings: EngineSettings
+        self,
+        *,
+        network: Network,
+        resolver: Resolver,
+        dispatcher: Dispatcher,
+        settings: EngineSettings,
+        exclusions: Exclusions | None = None,
     ) -> None:
         self.counters = Counters()
         self._network = network
         self._resolver = resolver
         self._dispatcher = dispatcher
         self._settings = settings
+        self._exclusions = exclusions
         self._connections = KeyedLimit(settings.per_address)
         self._ladders = KeyedLimit(1)
         self._ids = itertools.count(1)
@@ -114,7 +122,7 @@ class Engine:
         try:
             async with bound:
                 resolution = await self._resolve(target)
-                endpoints = plan_endpoints(target, resolution)
+                endpoints = plan_endpoints(target, resolution, self._exclusions)
                 await self._ask_all(target, endpoints, exchanges)
         except TimeoutError:
             stopped = "interrupted" if self._is_stopping else "out-of-time"
@@ -278,13 +286,16 @@ class Engine:
         return started_at, log
 
 
-def plan_endpoints(target: Target, resolution: Resolution) -> tuple[Endpoint, ...]:
-    """Return what to contact: every address with every port, required ports first."""
+def plan_endpoints(
+    target: Target, resolution: Resolution, exclusions: Exclusions | None = None
+) -> tuple[Endpoint, ...]:
+    """Return what to contact: every address with every port, required ports first, but for what is excluded."""
     return tuple(
         Endpoint(host=target.host, address=address, port=port, server_name=target.sni, is_optional=is_optional)
         for address in resolution.addresses
         for ports, is_optional in ((target.ports, False), (target.optional_ports, True))
         for port in ports
+        if exclusions is None or not exclusions.is_excluded(address, port)
     )
 
 

@@ -1,0 +1,196 @@
+"""What was learned -> what is judged: records to results. Pure, so a stored run is judged again without a network."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from scanner.certificates import describe_chain
+from scanner.classify import classify_endpoint, scope_of
+from scanner.merge import merge_host, merge_scope
+from scanner.model.evidence import Gap, GapReason, Origin
+from scanner.model.exchange import Ending, Exchange, Probe
+from scanner.model.runs import Certificate, EndpointResult, Handshake, HostRecord, HostResult, Run, RunResult
+from scanner.model.subjects import Direction, Endpoint
+from scanner.model.verdicts import Finding, Severity
+from scanner.model.versions import ALL_VERSIONS
+from scanner.policy import Policy, judge_host
+from scanner.recognise import recognise
+
+_CONNECT_REASONS = {
+    Ending.REFUSED: GapReason.REFUSED,
+    Ending.TIMED_OUT_CONNECT: GapReason.NO_ANSWER,
+    Ending.UNREACHABLE: GapReason.UNREACHABLE,
+}
+_SEVERITY_ORDER = {Severity.FAILURE: 0, Severity.WARNING: 1, Severity.INFO: 2}
+
+
+def judge_run(
+    run: Run,
+    records: Iterable[HostRecord],
+    policy: Policy,
+    *,
+    no_listener_counts: Sequence[tuple[str, int]] = (),
+) -> RunResult:
+    """Return the whole run, judged. Range addresses where nothing listened become counts instead of hosts."""
+    hosts: list[HostResult] = []
+    findings: list[Finding] = []
+    silent: Counter[str] = Counter(dict(no_listener_counts))
+    for record in records:
+        reason = maybe_no_listener(record)
+        if reason is not None:
+            silent[reason.value] += 1
+            continue
+        host, own = judge_record(run, record, policy)
+        hosts.append(host)
+        findings += own
+    findings.sort(key=lambda finding: _SEVERITY_ORDER[finding.severity])
+    return RunResult(
+        run=run,
+        policy_version=policy.version,
+        policy_title=policy.title,
+        hosts=tuple(hosts),
+        findings=tuple(findings),
+        no_listener_counts=tuple(sorted(silent.items())),
+    )
+
+
+def maybe_no_listener(record: HostRecord) -> GapReason | None:
+    """Return why a range address is not worth a row, or None where it is (or was named by the user)."""
+    if not record.target.is_from_range or record.stopped is not None:
+        return None
+    endings = {exchange.ending for exchange in record.exchanges}
+    reasons = {_CONNECT_REASONS.get(ending) for ending in endings}
+    if not reasons or None in reasons:
+        return None
+    return next(
+        reason for reason in (GapReason.REFUSED, GapReason.NO_ANSWER, GapReason.UNREACHABLE) if reason in reasons
+    )
+
+
+def judge_record(run: Run, record: HostRecord, policy: Policy) -> tuple[HostResult, tuple[Finding, ...]]:
+    """Return one host, judged, with its findings."""
+    target = record.target
+    by_endpoint: dict[Endpoint, list[Exchange]] = {endpoint: [] for endpoint in record.endpoints}
+    for exchange in record.exchanges:
+        by_endpoint.setdefault(exchange.request.endpoint, []).append(exchange)
+    results = tuple(_judge_endpoint(run, record, endpoint, by_endpoint[endpoint]) for endpoint in record.endpoints)
+    existing = tuple(result for result in results if not is_absent(result))
+    gaps = _host_gaps(run, record)
+    scope_verdicts = [verdict for result in existing for verdict in result.verdicts]
+    verdicts = tuple(
+        merge_host(scope_verdicts, host=target.host, direction=Direction.INBOUND, version=version, gaps=gaps)
+        for version in ALL_VERSIONS
+    )
+    certificates = [certificate for result in results for certificate in result.certificates]
+    checks = recognise(target, record.resolution, record.exchanges, certificates)
+    findings, readiness, reason = judge_host(policy, target, existing, verdicts, checks)
+    if not existing and gaps:
+        reason = gaps[0].detail
+    return (
+        HostResult(
+            target=target,
+            resolution=record.resolution,
+            readiness=readiness,
+            readiness_reason=reason,
+            verdicts=verdicts,
+            endpoints=results,
+            checks=checks,
+            gaps=gaps,
+            stopped=record.stopped,
+        ),
+        findings,
+    )
+
+
+def is_absent(result: EndpointResult) -> bool:
+    """Whether it is an optional port where nothing listens."""
+    return (
+        result.endpoint.is_optional
+        and bool(result.gaps)
+        and all(gap.reason is GapReason.REFUSED for gap in result.gaps)
+        and not any(verdict.supporting for verdict in result.verdicts)
+    )
+
+
+def _host_gaps(run: Run, record: HostRecord) -> tuple[Gap, ...]:
+    if record.endpoints:
+        return ()
+    reason, detail = GapReason.NAME_NOT_RESOLVED, record.resolution.error or "the name has no address"
+    if record.resolution.addresses:
+        reason, detail = GapReason.NOT_ASKED, "every address of the name is excluded"
+    elif record.stopped is not None and record.resolution.error is None:
+        reason = GapReason.INTERRUPTED if record.stopped == "interrupted" else GapReason.OUT_OF_TIME
+        detail = "the questions were not put"
+    return (
+        Gap(
+            host=record.target.host,
+            scope=record.target.host,
+            direction=Direction.INBOUND,
+            version=None,
+            reason=reason,
+            seen_at=run.started_at,
+            origin=Origin(
+                source="resolver", source_version=run.tool_version, locator=f"dns:{record.target.host}", run=run.id
+            ),
+            detail=detail,
+        ),
+    )
+
+
+def _judge_endpoint(run: Run, record: HostRecord, endpoint: Endpoint, exchanges: Sequence[Exchange]) -> EndpointResult:
+    evidence = classify_endpoint(
+        endpoint,
+        exchanges,
+        run=run.id,
+        tool_version=run.tool_version,
+        asked_at=run.started_at,
+        stopped=record.stopped,
+    )
+    scope = scope_of(endpoint)
+    verdicts = tuple(
+        merge_scope(evidence, host=endpoint.host, scope=scope, direction=Direction.INBOUND, version=version)
+        for version in ALL_VERSIONS
+    )
+    return EndpointResult(
+        endpoint=endpoint,
+        verdicts=verdicts,
+        gaps=tuple(item for item in evidence if isinstance(item, Gap)),
+        handshakes=_handshakes(exchanges),
+        certificates=_certificates(endpoint, exchanges),
+        connection_count=sum(1 for exchange in exchanges if exchange.request.probe is not Probe.HTTP),
+    )
+
+
+def _handshakes(exchanges: Sequence[Exchange]) -> tuple[Handshake, ...]:
+    found = [
+        Handshake(
+            version=exchange.request.version,
+            is_completed=exchange.engine.completed,
+            engine=exchange.engine.engine,
+            cipher_suite=exchange.engine.cipher_suite,
+            is_client_certificate_requested=exchange.engine.client_certificate_requested,
+            error=exchange.engine.error or (None if exchange.engine.completed else exchange.ending.value),
+        )
+        for exchange in exchanges
+        if exchange.request.probe is Probe.HANDSHAKE
+        and exchange.engine is not None
+        and exchange.request.version is not None
+    ]
+    return tuple(sorted(found, key=lambda handshake: handshake.version))
+
+
+def _certificates(endpoint: Endpoint, exchanges: Sequence[Exchange]) -> tuple[Certificate, ...]:
+    seen: dict[bytes, Certificate] = {}
+    for exchange in exchanges:
+        if exchange.engine is None or not exchange.engine.chain_der:
+            continue
+        leaf = exchange.engine.chain_der[0]
+        if leaf not in seen:
+            seen[leaf] = describe_chain(
+                exchange.engine.chain_der,
+                server_name=endpoint.server_name,
+                address=endpoint.address,
+                at=exchange.started_at,
+            )
+    return tuple(seen.values())

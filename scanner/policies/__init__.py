@@ -1,0 +1,1 @@
+"""Policies as data: one TOML file each, versioned, with citations (docs/policy.md)."""

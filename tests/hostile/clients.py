@@ -125,7 +125,7 @@ class Outcome:
 
 
 def ask(
-    port: int, hello: bytes, *, limit_s: float = 1.0, most_bytes: int = 1 << 20, is_patient: bool = False
+    peer: tuple[str, int], hello: bytes, *, limit_s: float = 1.0, most_bytes: int = 1 << 20, is_patient: bool = False
 ) -> Outcome:
     """Send a hello and read until there is a ServerHello, the peer ends, limit_s passes idle, or most_bytes came.
 
@@ -133,7 +133,7 @@ def ask(
     """
     data = b""
     try:
-        sock = socket.create_connection(("127.0.0.1", port), timeout=limit_s)
+        sock = socket.create_connection(peer, timeout=limit_s)
     except TimeoutError:
         return Outcome(b"", "no-connection")
     except ConnectionRefusedError:
@@ -158,7 +158,7 @@ def ask(
     return Outcome(data, "endless")
 
 
-def openssl_answer(port: int, version: ssl.TLSVersion, server_name: str | None = None) -> str:
+def openssl_answer(peer: tuple[str, int], version: ssl.TLSVersion, server_name: str | None = None) -> str:
     """Return what Python's OpenSSL makes of the answer to its own hello for one version.
 
     ``ServerHello TLSv1_2`` as its message callback names it, or the reason of its error.
@@ -178,7 +178,7 @@ def openssl_answer(port: int, version: ssl.TLSVersion, server_name: str | None =
     context._msg_callback = note
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     engine = context.wrap_bio(incoming, outgoing, server_hostname=server_name)
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as sock, contextlib.suppress(TimeoutError):
+    with socket.create_connection(peer, timeout=5) as sock, contextlib.suppress(TimeoutError):
         while not seen:
             try:
                 engine.do_handshake()

@@ -1,4 +1,4 @@
-"""Serves scripted peers, each on its own loopback port, from one background thread."""
+"""Serves scripted peers, each on its own loopback address and port, from one background thread."""
 
 from __future__ import annotations
 
@@ -129,6 +129,8 @@ class PeerState:
 
     peer: Peer
     listener: socket.socket
+    address: str
+    """Its own in 127.0.0.0/8: politeness bounds connections by address, and no peer shall wait for another."""
     port: int
     connection_count: int = 0
     open_count: int = 0
@@ -154,7 +156,7 @@ class PeerState:
         self.held.append(holder)
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            holder.bind(("127.0.0.1", self.port))
+            holder.bind((self.address, self.port))
         except OSError as error:
             # Not an OSError any more: those are taken for the client's.
             raise RuntimeError(f"port {self.port} was lost") from error
@@ -164,7 +166,7 @@ class _Service:
     """The background loop."""
 
     def __init__(self, peers: Sequence[Peer]) -> None:
-        self.states = {peer.name: _open_peer(peer) for peer in peers}
+        self.states = {peer.name: _open_peer(peer, number) for number, peer in enumerate(peers)}
         self.ready = threading.Event()
         self.tasks: set[asyncio.Task[None]] = set()
         self.sockets: set[socket.socket] = set()
@@ -245,17 +247,18 @@ class _Service:
                 sock.close()
 
 
-def _open_peer(peer: Peer) -> PeerState:
+def _open_peer(peer: Peer, number: int) -> PeerState:
+    address = f"127.77.{number // 250}.{number % 250 + 1}"
     listener = socket.socket()
     # Needed by stop_listening: without it the accepted connections keep the port from being bound again.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", 0))
+    listener.bind((address, 0))
     # The kernel takes one connection more than the backlog says.
     listener.listen(0 if peer.listening is Listening.QUEUE_FULL else 128)
     listener.settimeout(0)
-    state = PeerState(peer=peer, listener=listener, port=listener.getsockname()[1])
+    state = PeerState(peer=peer, listener=listener, address=address, port=listener.getsockname()[1])
     if peer.listening is Listening.QUEUE_FULL:
-        filler = socket.create_connection(("127.0.0.1", state.port), timeout=5)
+        filler = socket.create_connection((address, state.port), timeout=5)
         state.held.append(filler)
     return state
 

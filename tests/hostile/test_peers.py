@@ -34,8 +34,12 @@ def served():
         yield states
 
 
+def where(state):
+    return state.address, state.port
+
+
 def ask(state, hello=HELLO, **options):
-    return clients.ask(state.port, hello, **options)
+    return clients.ask(where(state), hello, **options)
 
 
 # Every peer: what it answers is what its truth says
@@ -54,7 +58,7 @@ def battery(peer):
             yield version, clients.make_hello(version, suites=[*clients.RARE_SUITES, *clients.TLS12_SUITES])
 
 
-async def settle(port, hello, permits):
+async def settle(place, hello, permits):
     """Return the version that one connection settles for."""
     loop = asyncio.get_running_loop()
     data = b""
@@ -63,7 +67,7 @@ async def settle(port, hello, permits):
     async with permits:
         try:
             async with asyncio.timeout(3):
-                await loop.sock_connect(sock, ("127.0.0.1", port))
+                await loop.sock_connect(sock, place)
                 await loop.sock_sendall(sock, hello)
                 while (chunk := await loop.sock_recv(sock, 65536)) and len(data) < 20_000:
                     data += chunk
@@ -83,7 +87,7 @@ def settled(served):
     async def ask_all():
         permits = asyncio.Semaphore(300)
         questions = [(name, hello) for name, state in served.items() for _, hello in battery(state.peer)]
-        answers = await asyncio.gather(*(settle(served[name].port, hello, permits) for name, hello in questions))
+        answers = await asyncio.gather(*(settle(where(served[name]), hello, permits) for name, hello in questions))
         found = {name: set() for name in served}
         for (name, _), version in zip(questions, answers, strict=True):
             found[name].add(version)
@@ -129,7 +133,7 @@ def test_truth_is_whole():
 def test_openssl_reads_honest_answers(served, label):
     versions = VERSION_SETS[label]
     for version, openssl_version in OPENSSL_VERSIONS.items():
-        answer = clients.openssl_answer(served[f"honest-{label}"].port, openssl_version)
+        answer = clients.openssl_answer(where(served[f"honest-{label}"]), openssl_version)
         # OpenSSL lists only the one version in supported_versions for 1.3, all lower ones by implication otherwise.
         common = [v for v in versions if SSL2 < v <= version and (version is not TLS1_3 or v is TLS1_3)]
         if common:
@@ -150,12 +154,12 @@ def test_openssl_reads_honest_answers(served, label):
     ],
 )
 def test_openssl_reads_refusals(served, name, expected):
-    assert clients.openssl_answer(served[name].port, ssl.TLSVersion.TLSv1_3) == expected
+    assert clients.openssl_answer(where(served[name]), ssl.TLSVersion.TLSv1_3) == expected
 
 
 @pytest.mark.parametrize("name", ["one-byte-records", "one-byte-segments", "hello-and-certificate", "warning-112"])
 def test_openssl_reads_odd_framing(served, name):
-    assert clients.openssl_answer(served[name].port, ssl.TLSVersion.TLSv1_2) == "ServerHello 0303"
+    assert clients.openssl_answer(where(served[name]), ssl.TLSVersion.TLSv1_2) == "ServerHello 0303"
 
 
 def test_hello_without_shares_is_answered_with_a_retry(served):
@@ -212,7 +216,7 @@ def test_close_at_once_closes_or_resets(served):
 
 def test_drip_sends_one_byte_in_two_seconds(served):
     begin = time.monotonic()
-    with socket.create_connection(("127.0.0.1", served["drip"].port), timeout=10) as sock:
+    with socket.create_connection(where(served["drip"]), timeout=10) as sock:
         sock.sendall(HELLO)
         assert sock.recv(100) == b"\x16"
         first_s = time.monotonic() - begin
@@ -293,7 +297,7 @@ def test_close_notify_is_a_warning(served):
 
 
 def test_alert_comes_in_two_segments(served):
-    with socket.create_connection(("127.0.0.1", served["alert-split"].port), timeout=5) as sock:
+    with socket.create_connection(where(served["alert-split"]), timeout=5) as sock:
         sock.sendall(clients.make_hello(SSL3))
         assert len(sock.recv(100)) == 6
         assert sock.recv(100) == b"\x28"
@@ -307,7 +311,7 @@ def test_warning_comes_before_the_server_hello(served):
 
 def test_one_byte_segments_come_apart(served):
     pieces = []
-    with socket.create_connection(("127.0.0.1", served["one-byte-segments"].port), timeout=5) as sock:
+    with socket.create_connection(where(served["one-byte-segments"]), timeout=5) as sock:
         sock.sendall(HELLO)
         while clients.version_of(b"".join(pieces)) is None:
             pieces.append(sock.recv(1000))
@@ -448,7 +452,7 @@ def test_slow_peer_is_slow(served):
 
 def test_one_at_a_time(served):
     state = served["one-at-a-time"]
-    with socket.create_connection(("127.0.0.1", state.port), timeout=5) as first:
+    with socket.create_connection(where(state), timeout=5) as first:
         first.sendall(HELLO)
         assert clients.version_of(first.recv(1000)) == TLS1_2
         assert ask(state, limit_s=0.3) == clients.Outcome(b"", "silent")
@@ -520,8 +524,8 @@ def test_runner_counts_and_keeps_hellos():
     with running([BY_NAME["honest-12"], BY_NAME["ssh"]]) as states:
         state = states["honest-12"]
         with (
-            socket.create_connection(("127.0.0.1", state.port), timeout=5) as first,
-            socket.create_connection(("127.0.0.1", state.port), timeout=5) as second,
+            socket.create_connection(where(state), timeout=5) as first,
+            socket.create_connection(where(state), timeout=5) as second,
         ):
             first.sendall(HELLO)
             second.sendall(b"GET / HTTP/1.1\r\n\r\n")
@@ -538,14 +542,14 @@ def test_runner_leaves_nothing_behind():
     before = threading.active_count()
     names = ("silence", "drip", "queue-full", "one-at-a-time", "endless-zeros")
     with running([BY_NAME[name] for name in names]) as states:
-        ports = [state.port for state in states.values()]
-        open_sockets = [socket.create_connection(("127.0.0.1", states["silence"].port), timeout=5) for _ in range(20)]
+        places = [where(state) for state in states.values()]
+        open_sockets = [socket.create_connection(where(states["silence"]), timeout=5) for _ in range(20)]
     assert threading.active_count() == before
     for sock in open_sockets:
         sock.close()
-    for port in ports:
+    for place in places:
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", port), timeout=1)
+            socket.create_connection(place, timeout=1)
 
 
 def test_broken_peer_fails_the_test():

@@ -16,8 +16,6 @@ from tests.lab.stacks.factories import (
     Botan,
     Erlang,
     GnuTls,
-    Granian,
-    H2o,
     Java,
     Nss,
     Program,
@@ -25,6 +23,7 @@ from tests.lab.stacks.factories import (
     TlsLite,
     from_to,
 )
+from tests.lab.stacks.products import Granian, H2o, LighttpdGnuTls, NgIrcd
 
 if TYPE_CHECKING:
     from scanner.model.versions import TlsVersion
@@ -128,7 +127,8 @@ _JSSE = (
         enabled=from_to(SSL3, TLS1_0),
         accepts_ssl2_format=True,
         verify=_WITHOUT_ECDHE,
-        notes="takes a hello in SSLv2 format that asks for SSLv3 or newer, but has no SSLv2",
+        notes="takes a hello in SSLv2 format that asks for SSLv3 or newer, but has no SSLv2: a true SSLv2 hello gets "
+        "SSLv2's ERROR no-cipher (80 03 00 00 01), then TLS alert 10",
     ),
 )
 
@@ -291,6 +291,20 @@ _H2O = (
     H2o(name="h2o-10-13", enabled=from_to(TLS1_0, TLS1_3), notes=_H2O_NOTES),
 )
 
+_GNUTLS_PRODUCTS = (
+    LighttpdGnuTls(
+        name="lighttpd-gnutls-12", enabled=_only(TLS1_2), notes="whatever is off, SSLv2 too: plain FIN, never an alert"
+    ),
+    *(
+        NgIrcd(name=name, enabled=enabled, notes="whatever is off, SSLv2 too: warning close_notify, then FIN")
+        for name, enabled in (
+            ("ngircd-10-11", from_to(TLS1_0, TLS1_1)),
+            ("ngircd-12-13", from_to(TLS1_2, TLS1_3)),
+            ("ngircd-13", _only(TLS1_3)),
+        )
+    ),
+)
+
 OTHER_STACKS: tuple[ServerFactory, ...] = (
     *_GNUTLS,
     *_NSS,
@@ -303,5 +317,6 @@ OTHER_STACKS: tuple[ServerFactory, ...] = (
     *_PROGRAMS,
     *_RUSTLS,
     *_H2O,
+    *_GNUTLS_PRODUCTS,
 )
 """Every listener of this file."""

@@ -92,6 +92,7 @@ ERLANG_SSL = Requirement(name="Erlang/OTP ssl", file=Path("/var/lib/dpkg/info/er
 BOTAN = Requirement(name="Botan", command="botan", debian=("botan",))
 PIKE = Requirement(name="Pike", command="pike8.0", debian=("pike8.0-core",))
 H2O = Requirement(name="H2O", command="h2o", debian=("h2o",))
+NGIRCD = Requirement(name="ngIRCd", command="ngircd", debian=("ngircd",))
 GO = Requirement(name="Go compiler", command="go", debian=("golang-go",))
 C_COMPILER = Requirement(name="C compiler", command="gcc", debian=("gcc", "libc6-dev"))
 BEARSSL = Requirement(name="BearSSL", file=Path("/usr/include/bearssl.h"), debian=("libbearssl-dev",))
@@ -136,6 +137,7 @@ CATALOGUE: tuple[Requirement, ...] = (
     BOTAN,
     PIKE,
     H2O,
+    NGIRCD,
     GO,
     C_COMPILER,
     BEARSSL,

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 PSK = "fedcba98765432100123456789abcdef"
 """The key that PSK-only servers know, in hex, under the identity ``Client_identity``."""
 
+DOTTED_NAMES = {SSL3: "SSLv3", TLS1_0: "TLSv1", TLS1_1: "TLSv1.1", TLS1_2: "TLSv1.2", TLS1_3: "TLSv1.3"}
+"""What Java, Node.js and others call the versions."""
+
 
 def from_to(lowest: TlsVersion, highest: TlsVersion) -> Versions:
     """Return the versions between two, both included."""
@@ -49,7 +52,7 @@ def _ends(versions: Versions, names: Mapping[TlsVersion, str] | None = None) -> 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Factory:
+class Factory:
     """What all factories of this file have in common."""
 
     name: str
@@ -63,13 +66,22 @@ class _Factory:
     leaf: str = "rsa2048"
     """Which of the session's certificates it shows."""
 
-    def _leaf(self, certificates: Certificates) -> Leaf:
+    def chosen_leaf(self, certificates: Certificates) -> Leaf:
+        """Return the certificate it shows."""
         chosen: Leaf = getattr(certificates, self.leaf)
         return chosen
 
 
+def gnutls_priority(versions: Versions, base: str) -> str:
+    """Return a priority string of GnuTLS with these versions; ``base`` is one without any."""
+    keyword, *rest = base.split(":")
+    # Newest first, as in its own keywords: the order is the preference.
+    added = [f"+VERS-{version.label}" for version in sorted(versions, reverse=True)]
+    return ":".join([keyword, "-VERS-ALL", *added, *rest])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GnuTls(_Factory):
+class GnuTls(Factory):
     """``gnutls-serv``. It always listens on every address; the lab speaks to it on loopback only."""
 
     stack: str = "gnutls-serv, GnuTLS 3.7"
@@ -82,16 +94,13 @@ class GnuTls(_Factory):
     @property
     def config(self) -> str:
         """The priority string: its versions are ``enabled``."""
-        base, *rest = self.priority.split(":")
-        # Newest first, as in its own keywords: the order is the preference.
-        versions = [f"+VERS-{version.label}" for version in sorted(self.enabled, reverse=True)]
-        return ":".join([base, "-VERS-ALL", *versions, *rest])
+        return gnutls_priority(self.enabled, self.priority)
 
     def start(self, *, workdir: Path, address: str, port: int, certificates: Certificates) -> ServerProcess:
         """Start it as an echo server without client authentication."""
         command: list[str | Path] = ["gnutls-serv", "--quiet", "--echo", "--disable-client-cert", "--port", str(port)]
         if self.identity == "certificate":
-            leaf = self._leaf(certificates)
+            leaf = self.chosen_leaf(certificates)
             command += ["--x509certfile", leaf.chain, "--x509keyfile", leaf.key]
         elif self.identity == "psk":
             passwords = workdir / "psk.txt"
@@ -101,7 +110,7 @@ class GnuTls(_Factory):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Nss(_Factory):
+class Nss(Factory):
     """NSS's ``selfserv``. It always listens on every address; the lab speaks to it on loopback only."""
 
     stack: str = "selfserv, NSS 3.87"
@@ -116,7 +125,7 @@ class Nss(_Factory):
     def start(self, *, workdir: Path, address: str, port: int, certificates: Certificates) -> ServerProcess:
         """Make a database with the certificate, then start it."""
         database = f"sql:{workdir}"
-        leaf = self._leaf(certificates)
+        leaf = self.chosen_leaf(certificates)
         for command in (
             ["certutil", "-N", "-d", database, "--empty-password"],
             ["pk12util", "-i", leaf.pkcs12, "-d", database, "-W", PKCS12_PASSWORD, "-K", ""],
@@ -127,7 +136,7 @@ class Nss(_Factory):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Java(_Factory):
+class Java(Factory):
     """JSSE or Bouncy Castle; all listeners of one provider live in one virtual machine."""
 
     stack: str = "Java 17 JSSE"
@@ -140,7 +149,7 @@ class Java(_Factory):
     @property
     def config(self) -> str:
         """Java's names of the enabled protocols."""
-        names = [_JAVA_NAMES[version] for version in sorted(self.enabled)]
+        names = [DOTTED_NAMES[version] for version in sorted(self.enabled)]
         return ",".join(["SSLv2Hello", *names] if self.accepts_ssl2_format else names)
 
     def start(self, *, workdir: Path, address: str, port: int, certificates: Certificates) -> ServerProcess:
@@ -150,16 +159,15 @@ class Java(_Factory):
             class_path += [_JARS / f"{jar}.jar" for jar in ("bctls", "bcprov", "bcutil")]
         # The client compiler alone starts quicker, and a handshake is too short to gain from the other.
         command = ["java", "-XX:TieredStopAtLevel=1", "-cp", ":".join(map(str, class_path)), "Listeners", self.provider]
-        line = f"{address} {port} {self._leaf(certificates).pkcs12} {PKCS12_PASSWORD} {self.config}"
+        line = f"{address} {port} {self.chosen_leaf(certificates).pkcs12} {PKCS12_PASSWORD} {self.config}"
         return build.share(command, line, workdir=workdir)
 
 
 _JARS = Path("/usr/share/java")
-_JAVA_NAMES = {SSL3: "SSLv3", TLS1_0: "TLSv1", TLS1_1: "TLSv1.1", TLS1_2: "TLSv1.2", TLS1_3: "TLSv1.3"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Erlang(_Factory):
+class Erlang(Factory):
     """Erlang/OTP's ssl application; all listeners live in one node."""
 
     stack: str = "Erlang/OTP 25 ssl"
@@ -172,7 +180,7 @@ class Erlang(_Factory):
 
     def start(self, *, workdir: Path, address: str, port: int, certificates: Certificates) -> ServerProcess:
         """Ask the node for a listener."""
-        leaf = self._leaf(certificates)
+        leaf = self.chosen_leaf(certificates)
         script = build.SOURCES / "erlang" / "listeners.escript"
         line = f"{address} {port} {_self_signed(leaf, workdir)} {leaf.key} {self.config}"
         return build.share(["escript", script], line, workdir=workdir)
@@ -182,7 +190,7 @@ _ERLANG_NAMES = {TLS1_0: "tlsv1", TLS1_1: "tlsv1.1", TLS1_2: "tlsv1.2", TLS1_3: 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TlsLite(_Factory):
+class TlsLite(Factory):
     """tlslite-ng; all listeners live in one process."""
 
     stack: str = "tlslite-ng 0.8"
@@ -195,14 +203,14 @@ class TlsLite(_Factory):
 
     def start(self, *, workdir: Path, address: str, port: int, certificates: Certificates) -> ServerProcess:
         """Ask the process for a listener."""
-        leaf = self._leaf(certificates)
+        leaf = self.chosen_leaf(certificates)
         script = build.SOURCES / "python" / "tlslite_server.py"
         line = f"{address} {port} {leaf.certificate} {leaf.key} {self.config}"
         return build.share([sys.executable, script], line, workdir=workdir)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Program(_Factory):
+class Program(Factory):
     """One of the lab's own servers: ``ADDRESS PORT CHAIN KEY MIN MAX``."""
 
     kind: str
@@ -211,11 +219,11 @@ class Program(_Factory):
     @property
     def config(self) -> str:
         """Lowest and highest version."""
-        return " ".join(_ends(self.enabled, _JAVA_NAMES if self.kind == "node" else None))
+        return " ".join(_ends(self.enabled, DOTTED_NAMES if self.kind == "node" else None))
 
     def start(self, *, workdir: Path, address: str, port: int, certificates: Certificates) -> ServerProcess:
         """Compile it if need be and start it."""
-        leaf = self._leaf(certificates)
+        leaf = self.chosen_leaf(certificates)
         chain, key = leaf.chain, leaf.key
         if self.kind == "go":
             command: list[str | Path] = [build.compile_go()]
@@ -266,7 +274,7 @@ def _write_der(leaf: Leaf, workdir: Path) -> tuple[Path, Path]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PythonSsl(_Factory):
+class PythonSsl(Factory):
     """Python's ssl module with single versions switched off."""
 
     stack: str = f"Python {sys.version_info.major}.{sys.version_info.minor} ssl, OpenSSL 3.0"
@@ -279,13 +287,13 @@ class PythonSsl(_Factory):
 
     def start(self, *, workdir: Path, address: str, port: int, certificates: Certificates) -> ServerProcess:
         """Start it."""
-        leaf = self._leaf(certificates)
+        leaf = self.chosen_leaf(certificates)
         command = [sys.executable, build.SOURCES / "python" / "ssl_server.py", address, str(port), leaf.chain, leaf.key]
         return spawn([*command, self.config], workdir=workdir)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Botan(_Factory):
+class Botan(Factory):
     """``botan tls_server``. It always listens on every address, and serves one connection at a time."""
 
     stack: str = "botan tls_server, Botan 2.19"
@@ -306,54 +314,8 @@ class Botan(_Factory):
 
     def start(self, *, workdir: Path, address: str, port: int, certificates: Certificates) -> ServerProcess:
         """Start it with the policy as a file."""
-        leaf = self._leaf(certificates)
+        leaf = self.chosen_leaf(certificates)
         policy = workdir / "policy"
         policy.write_text(self.config + "\n")
         command = ["botan", "tls_server", leaf.chain, leaf.key, f"--port={port}", f"--policy={policy}"]
         return spawn(command, workdir=workdir)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Granian(_Factory):
-    """granian, a Python application server on rustls, which knows TLS 1.2 and 1.3 only."""
-
-    stack: str = "granian, rustls"
-    requires: tuple[requirements.Requirement, ...] = (requirements.GRANIAN,)
-
-    @property
-    def config(self) -> str:
-        """The lowest version."""
-        return f"--ssl-protocol-min {min(self.enabled).label.lower()}"
-
-    def start(self, *, workdir: Path, address: str, port: int, certificates: Certificates) -> ServerProcess:
-        """Start it with one worker."""
-        leaf = self._leaf(certificates)
-        command: list[str | Path] = [sys.executable, "-m", "granian", "--interface", "rsgi"]
-        command += ["--host", address, "--port", str(port), "--no-ws", "--working-dir", build.SOURCES / "python"]
-        command += ["--ssl-certificate", leaf.chain, "--ssl-keyfile", leaf.key, *self.config.split()]
-        return spawn([*command, "granian_app:app"], workdir=workdir)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class H2o(_Factory):
-    """H2O with libssl3; it reports no failed handshake to the peer, it closes."""
-
-    stack: str = "H2O 2.2, OpenSSL 3.0"
-    requires: tuple[requirements.Requirement, ...] = (requirements.H2O,)
-
-    @property
-    def config(self) -> str:
-        """The lowest version; the highest is OpenSSL's."""
-        return f"minimum-version: {_JAVA_NAMES[min(self.enabled)]}\ncipher-suite: ALL:@SECLEVEL=0"
-
-    def start(self, *, workdir: Path, address: str, port: int, certificates: Certificates) -> ServerProcess:
-        """Start one worker in the foreground."""
-        leaf = self._leaf(certificates)
-        path = workdir / "h2o.conf"
-        config = self.config.replace("\n", "\n    ")
-        path.write_text(
-            f"listen:\n  host: {address}\n  port: {port}\n  ssl:\n    certificate-file: {leaf.chain}\n"
-            f"    key-file: {leaf.key}\n    ocsp-update-interval: 0\n    {config}\n"
-            f"num-threads: 1\nhosts:\n  default:\n    paths:\n      /:\n        file.dir: {workdir}\n"
-        )
-        return spawn(["h2o", "-m", "worker", "-c", path], workdir=workdir)

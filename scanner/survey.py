@@ -159,8 +159,11 @@ class Survey:
         self, version: TlsVersion, asked: Sequence[Answer], refusals: Sequence[Answer]
     ) -> Standing:
         first = refusals[0]
-        if not self._accepting:
-            # Whoever refuses everything may well be refusing us.
+        is_telling_apart = any(
+            answer.kind is AnswerKind.ALERT and answer.version >= TlsVersion.TLS1_0 for answer in self.answers
+        )
+        if not self._accepting and not is_telling_apart:
+            # Whoever refuses everything in the same words may well be refusing us.
             wanted = _least_asked(variants_for(version)[:2], asked)
             return Open(
                 GapReason.NO_CONTROL,
@@ -205,12 +208,17 @@ class Survey:
         ways = [
             (sum(1 for variant in cover if variant not in keys_by_variant), key, cover)
             for key in dict.fromkeys(_key(answer) for answer in telling)
-            if key[0] in _NEEDED and key[1] not in NEVER_ABOUT_VERSION
+            if key[0] in _NEEDED and self._may_be_about(version, key[1])
             for cover in self._covers(version)
             if all(keys_by_variant.get(variant, {key}) == {key} for variant in cover)
         ]
         ways.sort(key=lambda way: way[0])
         return [(key, cover) for _, key, cover in ways]
+
+    @staticmethod
+    def _may_be_about(version: TlsVersion, alert: int | None) -> bool:
+        """Whether an alert may refuse the version. No SSLv2 hello carries a name: who wants one refuses them all."""
+        return alert not in NEVER_ABOUT_VERSION or (version is TlsVersion.SSL2 and alert == UNRECOGNIZED_NAME)
 
     def _standing_on_the_way(self, same: Sequence[Answer], cover: Sequence[HelloVariant]) -> Standing:
         """Return the standing of a version refused in one and the same way, short of words that name the version."""
@@ -231,7 +239,15 @@ class Survey:
                 wanted=None if wants_control else (missing or [_least_asked(cover, same)])[0],
                 wants_control=wants_control,
             )
-        if not (has_control_before and has_control_after):
+        if not has_control_before:
+            return Open(
+                GapReason.NO_CONTROL,
+                f"{text}, but no hello that shows the server to be well succeeded before it",
+                # Asked once more, it stands between two controls.
+                wanted=_least_asked(cover, same) if self.controls else None,
+                wants_control=not self.controls,
+            )
+        if not has_control_after:
             return Open(
                 GapReason.UNSTABLE if self.is_noisy else GapReason.NO_CONTROL,
                 f"{text}, but no hello that shows the server to be well succeeded after it",

@@ -13,7 +13,7 @@
   const rows = index.rows.map((row, place) => ({
     place,
     name: row[0],
-    anchor: row[1] || row[0],
+    anchor: row[1] ? decodeURIComponent(row[1]) : row[0],
     role: row[2],
     ready: row[3],
     states: row[4],
@@ -370,13 +370,13 @@
 
   function expiry(text) {
     if (!text) return "–";
-    const days = Math.floor((Date.parse(text) - Date.parse(index.started_at)) / 864e5);
+    const left = Date.parse(text) - Date.parse(index.started_at);
+    const count = Math.floor(Math.abs(left) / 864e5);
+    const days = count ? plural(count, "day", "days") : "less than a day";
     const [tone, shape, words] =
-      days < 0
-        ? ["no", "cross", `expired ${plural(-days, "day", "days")} before the run`]
-        : days < 30
-          ? ["soon", "warn", `${plural(days, "day", "days")} left at the run`]
-          : ["yes", "check", `${plural(days, "day", "days")} left at the run`];
+      left < 0
+        ? ["no", "cross", `expired ${days} before the run`]
+        : [count < 30 ? "soon" : "yes", count < 30 ? "warn" : "check", `${days} left at the run`];
     return [readableTime(text), " ", h("span", { class: `expiry ${tone}` }, icon(shape), words)];
   }
 
@@ -658,13 +658,13 @@
     if (!rows.length) return;
     for (const name of FILTERS) {
       const control = $(name);
-      if (control) control.addEventListener("input", () => change({ [name]: control.value, page: "1" }));
+      if (control) control.addEventListener(name === "q" ? "input" : "change", () => change({ [name]: control.value, page: "1" }));
     }
     $("reset").addEventListener("click", () => {
       change(Object.fromEntries([...FILTERS.map((name) => [name, ""]), ["page", "1"]]));
       $("q").focus();
     });
-    $("size").addEventListener("input", () => change({ size: $("size").value, page: "1" }));
+    $("size").addEventListener("change", () => change({ size: $("size").value, page: "1" }));
     $("previous").addEventListener("click", () => turnPage(-1));
     $("next").addEventListener("click", () => turnPage(1));
     for (const button of document.querySelectorAll("#matrix [data-sort]")) {

@@ -103,7 +103,7 @@ def encode_nodes(roots: Iterable[Any]) -> JsonObject:
             key = tuple(node)
         else:
             node = value
-            key = (type(value), value)  # 1, 1.0 and True are equal, but not the same JSON
+            key = value if isinstance(value, str) else (type(value), repr(value))  # 1, 1.0, True are not the same JSON
         known = places.get(key)
         if known is None:
             known = places[key] = len(nodes)

@@ -11,10 +11,10 @@ from pathlib import Path
 import html5lib
 import jinja2
 import pytest
-import sample
 
 from scanner.reports import html
 from scanner.reports.html import render_html
+from tests.reports import sample
 
 TEMPLATES = Path(html.__file__).resolve().parents[2] / "templates"
 XHTML = "{http://www.w3.org/1999/xhtml}"

@@ -7,7 +7,6 @@ import re
 
 import html5lib
 import pytest
-import sample
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ from scanner.model.subjects import Role
 from scanner.model.verdicts import Readiness, Severity
 from scanner.reports import html_data
 from scanner.reports.json import build_report
+from tests.reports import sample
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(),

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.timeout(600)  # two environments are filled from the package index, or pip's cache
 REPOSITORY = Path(__file__).resolve().parents[2]
 VERSION = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
 # What a checkout has for working on it, and the build does not read.

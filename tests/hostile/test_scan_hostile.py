@@ -12,12 +12,14 @@ from scanner.model.runs import EndpointResult, HostResult
 from scanner.model.subjects import Direction, Role, Target
 from scanner.model.versions import ALL_VERSIONS, TlsVersion
 from tests.hostile import wire
-from tests.hostile.peers import NAME, PEERS, balancer_peers, random_failure_peers
+from tests.hostile.peers import CLOSING, NAME, PEERS, RESETTING, balancer_peers, random_failure_peers
 from tests.hostile.runner import Peer, PeerState, running
 
 NETS = ("epoll", "asyncio")
 TIMEOUT_S = 1.0
-HOST_DEADLINE_S = 30.0
+HOST_DEADLINE_S = 25.0
+NOISY_DEADLINE_S = 18.0
+"""Room for some twenty questions at the pace that noise calls for."""
 SLACK_S = 40.0
 """What a busy machine may add to the host deadline before a scan counts as hanging."""
 
@@ -48,9 +50,9 @@ def target_of(state: PeerState) -> Target:
     )
 
 
-def scan(peers: list[Peer], net: str) -> Scan:
+def scan(peers: list[Peer], net: str, *, host_deadline_s: float = HOST_DEADLINE_S) -> Scan:
     """Scan all peers in one run."""
-    options = ScanOptions(confirm="none", timeout_s=TIMEOUT_S, host_deadline_s=HOST_DEADLINE_S, net=net)
+    options = ScanOptions(confirm="none", timeout_s=TIMEOUT_S, host_deadline_s=host_deadline_s, net=net)
     with running(peers) as states:
         targets = {name: target_of(state) for name, state in states.items()}
         begin = time.monotonic()
@@ -60,14 +62,14 @@ def scan(peers: list[Peer], net: str) -> Scan:
     return Scan(dict(states), {name: by_text[target.text] for name, target in targets.items()}, elapsed_s)
 
 
-def wrong_verdicts(done: Scan) -> list[str]:
-    """Return a line for each verdict that the truth about its peer does not allow."""
+def wrong_verdicts(done: Scan, prefix: str = "") -> list[str]:
+    """Return a line for each verdict that the truth about its peer does not allow; prefix: of the peers' names."""
     return [
         f"{name}: {verdict.version.label} is called {verdict.state.value}, allowed are "
         f"{', '.join(sorted(state.peer.truth[verdict.version]))}: {verdict.reason}"
         for name, state in done.states.items()
         for verdict in done.endpoint(name).verdicts
-        if verdict.state not in state.peer.truth[verdict.version]
+        if name.startswith(prefix) and verdict.state not in state.peer.truth[verdict.version]
     ]
 
 
@@ -78,7 +80,8 @@ def done(request):
 
 
 def test_no_verdict_is_wrong(done):
-    assert wrong_verdicts(done) == []
+    wrong = wrong_verdicts(done)
+    assert not wrong, "\n".join(wrong)
 
 
 def test_every_peer_has_a_verdict_for_every_version(done):
@@ -159,21 +162,46 @@ def test_hellos_are_such_as_do_not_lie(done):
     assert hello_count > 1000
 
 
-@pytest.mark.parametrize(("net", "seeds"), [("epoll", range(100, 125)), ("asyncio", range(200, 225))])
-def test_random_failures_never_make_a_wrong_verdict(net, seeds):
-    peers = [*random_failure_peers(seeds), *balancer_peers(seeds)]
-    honest = [peer for peer in PEERS if peer.is_ordinary]
-    done = scan([*peers, *honest], net)
-    assert wrong_verdicts(done) == []
-    assert done.elapsed_s < HOST_DEADLINE_S + SLACK_S
+def assert_never_wrong_and_seldom_blind(done: Scan, prefix: str) -> None:
+    wrong = wrong_verdicts(done, prefix)
+    assert not wrong, "\n".join(wrong)
     # A failure now and then must not hide everything either.
     versions = [
-        done.found(peer.name)[version]
-        for peer in peers
-        for version, ideal in peer.ideal.items()
-        if ideal is State.ENABLED
+        done.found(name)[version]
+        for name, state in done.states.items()
+        for version, ideal in state.peer.ideal.items()
+        if name.startswith(prefix) and ideal is State.ENABLED
     ]
+    assert len(versions) > 50
     assert versions.count(State.ENABLED) > 0.8 * len(versions)
+
+
+@pytest.fixture(scope="module", params=[("epoll", range(104, 120)), ("asyncio", range(204, 220))], ids=NETS)
+def noisy(request):
+    """Peers that fail one connection in five, many seeds, with honest ones among them."""
+    net, seeds = request.param
+    failing = [*random_failure_peers(seeds, RESETTING), *random_failure_peers(seeds, CLOSING)]
+    honest = [peer for peer in PEERS if peer.is_ordinary]
+    return scan([*failing, *honest], net, host_deadline_s=NOISY_DEADLINE_S)
+
+
+def test_random_resets_never_make_a_wrong_verdict(noisy):
+    assert_never_wrong_and_seldom_blind(noisy, "random-reset")
+
+
+def test_random_closes_never_make_a_wrong_verdict(noisy):
+    """The same with FIN, which full servers send: not in the issue's list, but the same law."""
+    assert_never_wrong_and_seldom_blind(noisy, "random-fin")
+
+
+def test_random_failures_do_no_harm_to_honest_peers(noisy):
+    assert wrong_verdicts(noisy, "honest") == []
+    assert noisy.elapsed_s < NOISY_DEADLINE_S + SLACK_S
+
+
+@pytest.mark.parametrize(("net", "seeds"), [("epoll", range(100, 200)), ("asyncio", range(200, 300))])
+def test_balancers_never_make_a_wrong_verdict(net, seeds):
+    assert_never_wrong_and_seldom_blind(scan(list(balancer_peers(seeds)), net), "balancer")
 
 
 @pytest.mark.parametrize("net", NETS)

@@ -67,6 +67,8 @@ class Answer:
     """The version of the ServerHello, where kind is ACCEPTED."""
     is_retry_request: bool = False
     """HelloRetryRequest: proves the version, but comes before the server looks at name and certificate."""
+    is_nameless: bool = False
+    """The endpoint has a server name, but this hello could not carry it (SSLv2, SSLv3 without extensions)."""
     is_completed: bool = False
     """An sslyze handshake ran to its end."""
     alert: int | None = None
@@ -77,11 +79,18 @@ class Answer:
     """ServerHello.random says that the server supports a higher version than it chose (RFC 8446 section 4.1.3)."""
     suite: int | None = None
     """Code point of the suite chosen."""
+    sent_bytes: int = 0
+    """Length of what was sent: some boxes let no long hello through."""
 
     @property
     def is_control(self) -> bool:
         """Whether this shows that the peer serves us at this moment, under this name."""
-        return self.kind is AnswerKind.ACCEPTED and not self.is_retry_request and not self.is_contested
+        return (
+            self.kind is AnswerKind.ACCEPTED
+            and not self.is_retry_request
+            and not self.is_contested
+            and not self.is_nameless
+        )
 
     @property
     def has_lower(self) -> bool:
@@ -123,6 +132,7 @@ def read_answer(exchange: Exchange) -> Answer:
             at=exchange.started_at,
             ending=exchange.ending,
             alert=alert,
+            sent_bytes=len(exchange.sent),
         )
 
     reply = decode_reply(exchange.received, sent=exchange.sent) if exchange.received else Incomplete()
@@ -173,9 +183,11 @@ def _read_server_hello(exchange: Exchange, version: TlsVersion, hello: ServerHel
         accepted=accepted,
         # A handshake that got past a HelloRetryRequest has shown more than the retry.
         is_retry_request=hello.is_retry_request and not (engine is not None and engine.completed),
+        is_nameless=_is_nameless(exchange, version),
         is_completed=engine is not None and engine.completed,
         is_downgraded=is_downgraded,
         suite=hello.suite,
+        sent_bytes=len(exchange.sent),
     )
 
 
@@ -200,6 +212,13 @@ def _server_hello_problem(exchange: Exchange, version: TlsVersion, hello: Server
     return None
 
 
+def _is_nameless(exchange: Exchange, version: TlsVersion) -> bool:
+    """Whether the server answered without knowing the name that every other hello to this endpoint carries."""
+    if exchange.request.endpoint.server_name is None:
+        return False
+    return version is TlsVersion.SSL2 or (version is TlsVersion.SSL3 and exchange.request.variant is HelloVariant.RARE)
+
+
 def _read_ssl2_server_hello(exchange: Exchange, version: TlsVersion, hello: Ssl2ServerHello) -> Answer:
     is_expected = version is TlsVersion.SSL2
     has_ciphers = bool(hello.cipher_kinds)
@@ -217,6 +236,8 @@ def _read_ssl2_server_hello(exchange: Exchange, version: TlsVersion, hello: Ssl2
         ending=exchange.ending,
         accepted=TlsVersion.SSL2 if is_expected else None,
         is_contested=is_expected and not has_ciphers,
+        is_nameless=_is_nameless(exchange, version),
         is_completed=exchange.engine is not None and exchange.engine.completed,
         suite=hello.cipher_kinds[0] if has_ciphers else None,
+        sent_bytes=len(exchange.sent),
     )

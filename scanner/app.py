@@ -81,6 +81,7 @@ async def scan_targets(
     *,
     exclusions: Exclusions | None = None,
     observer: Observer | None = None,
+    resolver: Resolver | None = None,
     store: Store | None = None,
 ) -> RunResult:
     """Scan, store as results come, and judge.
@@ -92,7 +93,7 @@ async def scan_targets(
     network = open_network(options.net)
     engine = Engine(
         network=network,
-        resolver=_open_resolver(options),
+        resolver=resolver or _open_resolver(options),
         dispatcher=Dispatcher(options.rate),
         exclusions=exclusions,
         settings=EngineSettings(

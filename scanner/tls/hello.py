@@ -38,6 +38,7 @@ _EXT_KEY_SHARE = 51
 
 # F5 BIG-IP drops hellos whose length is in 256..511 (RFC 7685 section 1); so none of ours is.
 _DEAD_ZONE = range(256, 512)
+_RECORD_HEADER_BYTES = 5
 
 
 def encode_hello(*, version: TlsVersion, variant: HelloVariant, server_name: str | None, random: bytes) -> bytes:
@@ -101,7 +102,12 @@ def _template(version: TlsVersion, variant: HelloVariant, server_name: str | Non
     session_id_bytes = 33 if version is TlsVersion.TLS1_3 else 1
     fixed_bytes = 4 + 2 + 32 + session_id_bytes + len(middle)
     extensions = _extensions(version, variant, server_name)
-    body = _with_padding(fixed_bytes, extensions)
+    least_bytes = 0
+    if variant is HelloVariant.BROAD and TlsVersion.SSL3 < version < TlsVersion.TLS1_3:
+        # As long as the TLS 1.3 one: then a box that stops long hellos can't be taken for a server without TLS 1.3.
+        before, after = _template(TlsVersion.TLS1_3, variant, server_name)
+        least_bytes = len(before) - _RECORD_HEADER_BYTES + 32 + 33 + len(after)
+    body = _with_padding(fixed_bytes, extensions, least_bytes)
     handshake_bytes = fixed_bytes + len(body)
     # The record layer says 1.0 for everything newer (RFC 8446 section 5.1): some servers refuse any other number.
     record_version = TlsVersion.SSL3 if version is TlsVersion.SSL3 else TlsVersion.TLS1_0
@@ -165,12 +171,14 @@ def _server_name(name: str) -> bytes:
     return _extension(_EXT_SERVER_NAME, _vector16(b"\x00" + _vector16(encoded)))
 
 
-def _with_padding(fixed_bytes: int, extensions: list[bytes]) -> bytes:
-    """Return the extensions block, padded (RFC 7685) so that the handshake message is not in the dead zone."""
+def _with_padding(fixed_bytes: int, extensions: list[bytes], least_bytes: int) -> bytes:
+    """Return the extensions block, padded (RFC 7685) so that the handshake message is neither short nor in the zone."""
     block = b"".join(extensions)
     total = fixed_bytes + (2 + len(block) if block else 0)
     if total in _DEAD_ZONE:
-        block += _extension(_EXT_PADDING, bytes(max(0, 512 - (fixed_bytes + 2 + len(block) + 4))))
+        least_bytes = max(least_bytes, _DEAD_ZONE.stop)
+    if total < least_bytes:
+        block += _extension(_EXT_PADDING, bytes(max(0, least_bytes - (fixed_bytes + 2 + len(block) + 4))))
     return _vector16(block) if block else b""
 
 

@@ -39,7 +39,7 @@ _STATIC_DH = (
     *(0xC025, 0xC026, 0xC029, 0xC02A, 0xC02D, 0xC02E, 0xC031, 0xC032),
 )
 _ANONYMOUS = (
-    *(0x0018, 0x001B, 0x0034, 0x003A, 0x006C, 0x006D, 0x00A6, 0x00A7),
+    *(0x0018, 0x001A, 0x001B, 0x0034, 0x003A, 0x006C, 0x006D, 0x00A6, 0x00A7),
     *(0xC016, 0xC017, 0xC018, 0xC019),
 )
 _NULL = (0x0001, 0x0002, 0x003B, 0xC001, 0xC006, 0xC00B, 0xC010, 0xC015, 0x002C, 0x002D, 0x002E)
@@ -54,8 +54,24 @@ _PSK = (
     *(0xCCAB, 0xCCAC, 0xCCAD, 0xCCAE, 0xD001, 0xD002, 0xD003, 0xD005),
 )
 
-RARE_LEGACY = (*_DSS_COMMON, *_CCM, *_DES_IDEA, *_ANONYMOUS, *_EXPORT, *_NULL, *_NULL_PSK, *_PSK)
-"""Suites of servers set up for one odd purpose. At most 150: wolfSSL answers decode_error to more."""
+# ARIA and Camellia with GCM or SHA-256 that the short forms have room for: all but those with PSK, and but for
+# ARIA-CBC with DH_DSS or no certificate. docs/method.md names this limit.
+_NATIONAL_LEFT = tuple(
+    suite
+    for suite in (*range(0xC03C, 0xC064), *range(0xC072, 0xC08E))
+    if suite not in {0xC040, 0xC041, 0xC046, 0xC047, 0xC058, 0xC059}
+)
+_NATIONAL_LIKELY = (
+    *(0xC072, 0xC073, 0xC076, 0xC077, 0xC07A, 0xC07B, 0xC086, 0xC087, 0xC08A, 0xC08B),
+    *(0xC03C, 0xC03D, 0xC050, 0xC051, 0xC05C, 0xC05D, 0xC060, 0xC061, 0xC048, 0xC049, 0xC04C, 0xC04D),
+)
+_NATIONAL_UNLIKELY = tuple(suite for suite in _NATIONAL_LEFT if suite not in _NATIONAL_LIKELY)
+
+RARE_LEGACY = (
+    *(*_DSS_COMMON, *_CCM, *_DES_IDEA, *_ANONYMOUS, *_EXPORT, *_NULL, *_NULL_PSK, *_PSK),
+    *_NATIONAL_UNLIKELY[11:],
+)
+"""Suites of servers set up for one odd purpose. At most 150 with 0x00ff: wolfSSL answers decode_error to more."""
 
 _KERBEROS = tuple(range(0x001E, 0x002C))
 _FORTEZZA = (0x001C, 0x001D)
@@ -73,17 +89,19 @@ _GOST_SM = (
     *(0xE011, 0xE013, 0xE051, 0xE053),
 )
 _ECCPWD = tuple(range(0xC0B0, 0xC0B4))
-_DRAFT_CHACHA = (0xCC13, 0xCC14, 0xCC15)
+_DRAFT_CHACHA = (0xCC13, 0xCC14, 0xCC15, 0xCCA1, 0xCCA2, 0xCCA3)
 _NETSCAPE_FIPS = (0xFEFE, 0xFEFF, 0xFFE0, 0xFFE1)
+# BoringSSL's CECPQ1 experiment of 2016 and mbedTLS's EC J-PAKE (Thread): in the long form alone.
+_EXPERIMENTS = (0x16B7, 0x16B8, 0x16B9, 0x16BA, 0xC0FF)
 
 EXOTIC_LEGACY = (
     *(*_DRAFT_CHACHA, *_GOST_SM, *_SEED, *_NETSCAPE_FIPS, *_FORTEZZA, *_ECCPWD, *_SRP, *_KERBEROS),
     *_STATIC_DH,
     *(suite for suite in _CAMELLIA if suite < 0xC000),
-    *(0xC072, 0xC073, 0xC076, 0xC077, 0xC07A, 0xC07B, 0xC086, 0xC087, 0xC08A, 0xC08B),
-    *(0xC03C, 0xC03D, 0xC050, 0xC051, 0xC05C, 0xC05D, 0xC060, 0xC061, 0xC048, 0xC049, 0xC04C, 0xC04D),
+    *_NATIONAL_LIKELY,
+    *_NATIONAL_UNLIKELY[:11],
 )
-"""National and nearly forgotten suites, the likeliest of each family. At most 150, as above."""
+"""National and nearly forgotten suites. At most 150, as above."""
 
 BROAD_LEGACY = tuple(
     dict.fromkeys(
@@ -100,6 +118,7 @@ BROAD_LEGACY = tuple(
             _ANONYMOUS,
             _NULL_PSK,
             _PSK,
+            _EXPERIMENTS,
         )
     )
 )
@@ -110,7 +129,7 @@ BROAD_TLS13 = (*_TLS13, *_TLS13_EXOTIC, *(suite for suite in BROAD_LEGACY if sui
 
 SSL2_ALL = (
     *(0x010080, 0x020080, 0x030080, 0x040080, 0x050080, 0x060040, 0x0700C0),
-    *(0x060140, 0x0701C0, 0x080080, 0x000000),
+    *(0x060140, 0x0701C0, 0x080080, 0xFF8000, 0xFF8010, 0x000000),
 )
 """SSLv2 CIPHER-KINDs (draft-hickman-netscape-ssl-00 section C.4, SSLeay's additions), NULL last."""
 

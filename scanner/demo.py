@@ -1,0 +1,222 @@
+"""Embedded servers for ``entra-tls demo``: small, real, on loopback, each set up in its own way."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from scanner.model.runs import Resolution
+from scanner.model.subjects import Role, Target
+
+ADDRESS = "127.0.0.1"
+ADFS_NAME = "sts.demo.example"
+
+_METADATA = (
+    '<?xml version="1.0" encoding="utf-8"?>'
+    f'<EntityDescriptor xmlns="urn:oasis:names:tc:SAML:2.0:metadata" entityID="http://{ADFS_NAME}/adfs/services/trust">'
+    '<RoleDescriptor xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '
+    'xmlns:fed="http://docs.oasis-open.org/wsfed/federation/200706" xsi:type="fed:SecurityTokenServiceType" '
+    'protocolSupportEnumeration="http://docs.oasis-open.org/wsfed/federation/200706"/></EntityDescriptor>'
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoHost:
+    """One host of the demo."""
+
+    name: str
+    """DNS name; the demo's own resolver leads it to loopback."""
+    about: str
+    """How it is set up, for people."""
+    low: ssl.TLSVersion | None
+    """Lowest version; None for a host that never answers."""
+    high: ssl.TLSVersion | None
+    """Highest version."""
+    without: ssl.Options = ssl.Options(0)  # noqa: RUF009  # an immutable flag
+    """Versions in between that are off."""
+    role: Role = Role.SERVER
+    """Role of its target."""
+
+
+HOSTS: tuple[DemoHost, ...] = (
+    DemoHost(
+        name="ready.demo.example",
+        about="TLS 1.2 and 1.3, as it should be",
+        low=ssl.TLSVersion.TLSv1_2,
+        high=ssl.TLSVersion.TLSv1_3,
+    ),
+    DemoHost(
+        name="old.demo.example",
+        about="TLS 1.0 and 1.1 only: devices can't register through it",
+        low=ssl.TLSVersion.TLSv1,
+        high=ssl.TLSVersion.TLSv1_1,
+        role=Role.REVERSE_PROXY,
+    ),
+    DemoHost(
+        name="hole.demo.example",
+        about="TLS 1.0 and 1.2, but not 1.1: ready, with an old version to turn off",
+        low=ssl.TLSVersion.TLSv1,
+        high=ssl.TLSVersion.TLSv1_2,
+        without=ssl.OP_NO_TLSv1_1,
+        role=Role.PROXY,
+    ),
+    DemoHost(name="silent.demo.example", about="accepts connections and never answers", low=None, high=None),
+    DemoHost(
+        name=ADFS_NAME,
+        about="looks like AD FS: needs its name, serves federation metadata, has a second port",
+        low=ssl.TLSVersion.TLSv1_2,
+        high=ssl.TLSVersion.TLSv1_2,
+        role=Role.ADFS,
+    ),
+)
+
+
+class DemoResolver:
+    """Leads the demo's names to loopback; asks nobody."""
+
+    async def resolve(self, name: str, *, want_cname: bool = False) -> Resolution:  # noqa: ARG002  # Resolver's shape
+        """See scanner.net.resolve.Resolver."""
+        if name in {host.name for host in HOSTS}:
+            return Resolution(addresses=(ADDRESS,))
+        return Resolution(error="not a name of the demo")
+
+
+@contextmanager
+def running_demo() -> Iterator[tuple[Target, ...]]:
+    """Start the servers in a thread of their own; yield the targets. Raises OSError where a port can't be had."""
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda _loop, _context: None)  # refused handshakes are what the demo is about
+    thread = threading.Thread(target=loop.run_forever, name="demo-servers", daemon=True)
+    thread.start()
+    try:
+        with tempfile.TemporaryDirectory(prefix="entra-tls-demo-") as folder:
+            yield asyncio.run_coroutine_threadsafe(_start_all(Path(folder)), loop).result(timeout=30)
+    finally:
+        asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result(timeout=10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(timeout=10)
+        loop.close()
+
+
+async def _start_all(folder: Path) -> tuple[Target, ...]:
+    targets = []
+    for host in HOSTS:
+        context = None if host.low is None else _context(host, folder)
+        port = await _start(host, context)
+        optional = (await _start(host, context),) if host.role is Role.ADFS else ()
+        targets.append(
+            Target(
+                text=f"{host.name} (demo: {host.about})",
+                host=host.name,
+                role=host.role,
+                ports=(port,),
+                optional_ports=optional,
+                tags=("demo",),
+                locator="demo",
+            )
+        )
+    return tuple(targets)
+
+
+async def _cancel_all() -> None:
+    tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _start(host: DemoHost, context: ssl.SSLContext | None) -> int:
+    serve = _hold if context is None else _serve_adfs if host.role is Role.ADFS else _serve_page
+    server = await asyncio.start_server(serve, ADDRESS, 0, ssl=context)
+    port: int = server.sockets[0].getsockname()[1]
+    return port
+
+
+async def _hold(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        await asyncio.sleep(600)
+    finally:
+        writer.close()
+
+
+async def _serve_page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await _answer(reader, writer, {})
+
+
+async def _serve_adfs(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await _answer(reader, writer, {"/FederationMetadata/2007-06/FederationMetadata.xml": _METADATA})
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pages: dict[str, str]) -> None:
+    """Answer one GET and close."""
+    try:
+        async with asyncio.timeout(30):
+            head = await reader.readuntil(b"\r\n\r\n")
+            path = head.split(b" ", 2)[1].decode("latin-1")
+            body = pages.get(path, "").encode()
+            status = "200 OK" if path in pages else "404 Not Found"
+            writer.write(
+                f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+            )
+            await writer.drain()
+    except (OSError, EOFError, TimeoutError, IndexError, asyncio.LimitOverrunError):
+        pass  # most of our visitors hang up after the ServerHello
+    finally:
+        writer.close()
+
+
+def _context(host: DemoHost, folder: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    # OpenSSL 3 has TLS 1.0 and 1.1 only at security level 0.
+    context.set_ciphers("ALL:!aNULL:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        # Python warns of old versions and of the options that turn single ones off: here they are on purpose.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        if host.low is not None and host.high is not None:
+            context.minimum_version = host.low
+            context.maximum_version = host.high
+        context.options |= host.without
+    context.load_cert_chain(_write_certificate(host.name, folder))
+    if host.role is Role.ADFS:
+
+        def require_name(_socket: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> int | None:
+            return None if name == host.name else ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+
+        context.sni_callback = require_name
+    return context
+
+
+def _write_certificate(name: str, folder: Path) -> Path:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "entra-tls demo, not a real authority")]))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=30))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / f"{name}.pem"
+    path.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    return path

@@ -1,0 +1,248 @@
+"""Between the command line and the use cases: reading targets, running a scan with a live view, writing files."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from scanner.app import EXIT_USAGE, ScanOptions, exit_code, scan_targets
+from scanner.deep import run_deep_scans
+from scanner.entra import EntraEndpoint
+from scanner.exclusions import Exclusions
+from scanner.live import LiveView
+from scanner.model.evidence import State
+from scanner.model.runs import RunResult
+from scanner.model.subjects import Target
+from scanner.net.resolve import Resolver
+from scanner.policy import PolicyError, read_policy
+from scanner.reports.text import print_result
+from scanner.store import StoreError, open_store
+from scanner.targets import TargetsError, expand, merge_excludes, parse_arguments, read_targets
+
+DNS_PORT = 53
+_MOST_PLAN_ROWS = 200
+
+
+def fail(message: str) -> NoReturn:
+    """End with one clear message and the exit code for usage."""
+    Console(stderr=True).print(Text(f"entra-tls: {message}", style="red"), soft_wrap=True)
+    raise typer.Exit(EXIT_USAGE)
+
+
+def read_all_targets(arguments: Sequence[str], files: Sequence[Path]) -> tuple[tuple[Target, ...], Exclusions]:
+    """Return what to scan and what never to contact; ends with all bad lines at once, or where there is no target."""
+    parsed = [parse_arguments(arguments), *(read_targets(path) for path in files)]
+    console = Console(stderr=True)
+    for source in parsed:
+        for warning in source.warnings:
+            console.print(Text(f"note: {warning}", style="yellow"), soft_wrap=True)
+    try:
+        targets = expand(*parsed)
+    except TargetsError as error:
+        for item in error.errors:
+            console.print(Text(str(item), style="red"), soft_wrap=True, highlight=False)
+        fail(f"{len(error.errors)} bad target lines; nothing was scanned")
+    if not targets:
+        fail("no target: name some, or give a targets file with --file (targets.example.txt shows how)")
+    return targets, merge_excludes(*parsed)
+
+
+def checked_policy(policy_id: str) -> str:
+    """Return the policy's name if there is such a policy; ends otherwise."""
+    try:
+        return read_policy(policy_id).id
+    except PolicyError as error:
+        fail(str(error))
+
+
+def parse_nameserver(text: str) -> tuple[str, int]:
+    """Return (address, port) of ``192.0.2.1``, ``192.0.2.1:5353``, ``2001:db8::1`` or ``[2001:db8::1]:5353``."""
+    address, port = text, ""
+    if text.startswith("["):
+        address, _, rest = text[1:].partition("]")
+        port = rest.removeprefix(":")
+    elif text.count(":") == 1:
+        address, _, port = text.partition(":")
+    try:
+        return str(ip_address(address)), int(port) if port else DNS_PORT
+    except ValueError:
+        fail(f"--resolver takes an address, with a port where it is not 53, such as 192.0.2.1:5353; not {text!r}")
+
+
+def print_plan(targets: Sequence[Target], options: ScanOptions) -> None:
+    """Print what would be scanned."""
+    table = Table("Host", "Role", "Ports", "Optional ports", "Server name", "Farm", "Tags", "Asked for in")
+    for target in targets[:_MOST_PLAN_ROWS]:
+        table.add_row(
+            Text(target.host),
+            target.role.value,
+            ", ".join(map(str, target.ports)),
+            ", ".join(map(str, target.optional_ports)),
+            Text(target.sni or "(none)"),
+            Text(target.farm or ""),
+            Text(", ".join(target.tags)),
+            Text(target.locator),
+        )
+    if len(targets) > _MOST_PLAN_ROWS:
+        table.caption = f"the first {_MOST_PLAN_ROWS} of {len(targets)} targets"
+    console = Console()
+    console.print(table)
+    port_count = sum(len(target.ports) + len(target.optional_ports) for target in targets)
+    rate = f"at most {options.rate:g} connections a second" if options.rate else "no rate limit"
+    console.print(
+        f"{len(targets)} targets, {port_count} ports (on each address a name resolves to), policy {options.policy}, "
+        f"confirm {options.confirm}, {rate}. Nothing was contacted.",
+        highlight=False,
+    )
+
+
+def run_scan(
+    targets: Sequence[Target],
+    options: ScanOptions,
+    *,
+    exclusions: Exclusions | None = None,
+    resolver: Resolver | None = None,
+    db: str | None = None,
+    quiet: bool = False,
+) -> RunResult:
+    """Scan with a live view, store where asked, print the table; ends with a clear message where the store fails."""
+
+    async def run(view: LiveView) -> RunResult:
+        try:
+            if db is None:
+                return await scan_targets(targets, options, exclusions=exclusions, resolver=resolver, observer=view)
+            with open_store(db) as store:
+                return await scan_targets(
+                    targets, options, exclusions=exclusions, resolver=resolver, observer=view, store=store
+                )
+        finally:
+            await view.finish()
+
+    try:
+        result = asyncio.run(run(LiveView(Console(stderr=True), is_shown=not quiet)))
+    except (StoreError, ValueError) as error:
+        fail(str(error))
+    if not quiet:
+        print_result(result, Console())
+    return result
+
+
+def run_sslyze(result: RunResult, folder: Path, *, quiet: bool) -> None:
+    """Run sslyze's full scan on every endpoint of a named host that speaks TLS, and say where its JSON is."""
+    endpoints = [
+        endpoint.endpoint
+        for host in result.hosts
+        if not host.target.is_from_range
+        for endpoint in host.endpoints
+        if any(verdict.state is State.ENABLED for verdict in endpoint.verdicts)
+    ]
+    console = Console(stderr=True)
+    if not quiet:
+        console.print(f"sslyze's full scan of {len(endpoints)} endpoints: some hundred connections each ...")
+    for deep in asyncio.run(run_deep_scans(endpoints, folder)):
+        if deep.error is not None:
+            console.print(Text(f"sslyze on {deep.endpoint.locator}: {deep.error}", style="yellow"), soft_wrap=True)
+        elif not quiet:
+            console.print(Text(f"sslyze on {deep.endpoint.locator}: {deep.path}"), soft_wrap=True)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder for output; ends where that is not possible."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        fail(f"the folder {path} can't be made: {error.strerror}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    """The report files asked for."""
+
+    html: Path | None
+    json: Path | None
+    csv: Path | None
+
+    def check(self, *, make_folders: bool = False) -> None:
+        """End before anything is scanned where a file could not be written afterwards."""
+        for path in filter(None, (self.html, self.json, self.csv)):
+            if make_folders:
+                make_folder(path.parent)
+            if not path.parent.is_dir():
+                fail(f"{path} can't be written: there is no folder {path.parent}")
+            if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+                fail(f"{path} can't be written")
+
+    def write(self, result: RunResult, *, quiet: bool) -> None:
+        """Write each file, whole or not at all, and say where it is."""
+        for path, render in ((self.html, _render_html), (self.json, _render_json), (self.csv, _render_csv)):
+            if path is None:
+                continue
+            try:
+                _write_whole(path, render(result))
+            except OSError as error:
+                fail(f"{path} can't be written: {error.strerror}")
+            if not quiet:
+                Console(stderr=True).print(Text(f"wrote {path}"), soft_wrap=True)
+
+
+def finish(result: RunResult, *, allow_unknown: bool) -> NoReturn:
+    """End with the exit code that the result calls for."""
+    raise typer.Exit(exit_code(result, allow_unknown=allow_unknown))
+
+
+def endpoint_row(entry: EntraEndpoint) -> tuple[str, ...]:
+    """Return the cells of one registration endpoint; what no document says is marked."""
+    purpose = entry.purpose if entry.is_scanned else f"{entry.purpose} (listed only, not scanned)"
+    needed = entry.needed if entry.is_verified else f"{entry.needed} (unverified)"
+    inspected = "yes" if entry.must_not_be_inspected else "no"
+    if not entry.is_inspection_rule_verified:
+        inspected = f"{inspected} (unverified)"
+    role = "endpoint"
+    return entry.cloud.value, entry.name, role, purpose, needed, inspected, ", ".join(s.title for s in entry.sources)
+
+
+def _write_whole(path: Path, content: str) -> None:
+    """Write beside the file and put it in place, so that a reader never sees half a report."""
+    if path.exists() and not path.is_file():  # /dev/stdout
+        path.write_text(content, encoding="utf-8", newline="")
+        return
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(content)
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(name).chmod(0o666 & ~umask)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _render_html(result: RunResult) -> str:
+    from scanner.reports.html import render_html  # noqa: PLC0415  # jinja2 is loaded only where it is used
+
+    return render_html(result)
+
+
+def _render_json(result: RunResult) -> str:
+    from scanner.reports.json import render_json  # noqa: PLC0415
+
+    return render_json(result)
+
+
+def _render_csv(result: RunResult) -> str:
+    from scanner.reports.csv import render_csv  # noqa: PLC0415
+
+    return render_csv(result)

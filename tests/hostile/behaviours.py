@@ -151,7 +151,7 @@ async def with_certificate(connection: Connection, reply: Reply) -> None:
 # Servers that are honest now and then
 
 
-def random_failures(profile: Honest, *, seed: int, share: float = 0.2, failure: Reply = RESET) -> Behaviour:
+def random_failures(profile: Honest, *, seed: str, share: float = 0.2, failure: Reply = RESET) -> Behaviour:
     """Fail a share of the connections at random.
 
     What befalls the n-th hello for a version depends on the seed, the version and n alone, so that a run can be

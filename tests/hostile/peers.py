@@ -569,7 +569,9 @@ def random_failure_peers(seeds: Iterable[int], ways: Iterable[tuple[str, Reply, 
                 yield _peer(
                     f"random-{name}-{label}-{seed}",
                     "fails one connection in five",
-                    does.random_failures(profile(*versions, refusal=refusal), seed=seed, failure=failure),
+                    does.random_failures(
+                        profile(*versions, refusal=refusal), seed=f"{name}-{label}-{seed}", failure=failure
+                    ),
                     lenient(*versions),
                 )
 

@@ -486,7 +486,7 @@ def test_random_failures_are_a_fifth_and_repeatable():
     def pattern(seed):
         # FIN instead of an answer, so that nothing waits: only the endings count.
         honest = peers.profile(refusal=FIN)
-        failing = behaviours.random_failures(honest, seed=seed, failure=RESET)
+        failing = behaviours.random_failures(honest, seed=str(seed), failure=RESET)
         with running([peers._peer("random", "", failing, peers.NOTHING)]) as states:
             (state,) = states.values()
             return [ask(state, clients.make_hello(version)).ending for _ in range(75) for version in (SSL3, TLS1_2)]

@@ -12,8 +12,13 @@ from scanner.model.subjects import Direction, Endpoint
 from scanner.model.versions import ALL_VERSIONS, TlsVersion
 from scanner.survey import Open, Settled, Survey
 
-_STOP_REASONS = {"interrupted": GapReason.INTERRUPTED, "out-of-time": GapReason.OUT_OF_TIME}
+_STOP_REASONS = {
+    "interrupted": GapReason.INTERRUPTED,
+    "out-of-time": GapReason.OUT_OF_TIME,
+    "failed": GapReason.LOCAL_FAILURE,
+}
 _STOP_DETAILS = {
+    "failed": "this program failed on this host: please report it",
     "interrupted": "the run was interrupted before this was settled",
     "out-of-time": "the time for this host was used up before this was settled",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,8 @@ from scanner.probes.hello_ladder import Batch, Question, hello_conversation, pla
 from scanner.probes.http import http_get
 from scanner.recognise import HttpQuestion, plan_http
 from scanner.tls.hello import RANDOM_BYTES, encode_hello
+
+_LOG = logging.getLogger(__name__)
 
 PLAIN_HTTP_PORT = 80
 _MAX_BYTES = {Probe.HELLO: 32_768, Probe.HANDSHAKE: 262_144, Probe.HTTP: 262_144}
@@ -126,6 +129,10 @@ class Engine:
                 await self._ask_all(target, endpoints, exchanges)
         except TimeoutError:
             stopped = "interrupted" if self._is_stopping else "out-of-time"
+        except Exception:
+            # A bug met on one host must not cost the others: it becomes a gap of this host, and is logged.
+            _LOG.exception("the program failed on %s", target.host)
+            stopped = "failed"
         finally:
             self._bounds.discard(bound)
         exchanges.sort(key=lambda exchange: exchange.request.id)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from scanner.certificates import describe_chain
 from scanner.classify import classify_endpoint, scope_of
@@ -16,6 +18,8 @@ from scanner.model.verdicts import Finding, Severity
 from scanner.model.versions import ALL_VERSIONS
 from scanner.policy import Policy, judge_host
 from scanner.recognise import recognise
+
+_LOG = logging.getLogger(__name__)
 
 _CONNECT_REASONS = {
     Ending.REFUSED: GapReason.REFUSED,
@@ -41,7 +45,12 @@ def judge_run(
         if reason is not None:
             silent[reason.value] += 1
             continue
-        host, own = judge_record(run, record, policy)
+        try:
+            host, own = judge_record(run, record, policy)
+        except Exception:
+            # Bytes that our own judgement fails on must not cost the report: without them the host is UNKNOWN.
+            _LOG.exception("the program failed to judge %s", record.target.host)
+            host, own = judge_record(run, replace(record, exchanges=(), stopped="failed"), policy)
         hosts.append(host)
         findings += own
     findings.sort(key=lambda finding: _SEVERITY_ORDER[finding.severity])

@@ -62,7 +62,7 @@ class HostRecord:
     exchanges: tuple[Exchange, ...]
     """Every exchange, in the order asked."""
     stopped: str | None = None
-    """``interrupted`` or ``out-of-time`` where the questions were not all put; else None."""
+    """``interrupted``, ``out-of-time`` or ``failed`` (a bug of ours) where the questions were not all put; else None."""
 
 
 class CheckState(StrEnum):
@@ -128,7 +128,7 @@ class Certificate:
     trust: tuple[TrustResult, ...] = ()
     """One result a store; empty where validation was not done."""
     parse_error: str | None = None
-    """Where the DER could not be parsed: why (subject and issuer are then empty)."""
+    """Where the DER or a part of it could not be parsed: why (subject and issuer may then be empty)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

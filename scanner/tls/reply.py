@@ -17,6 +17,10 @@ _MAX_HANDSHAKE_BYTES = 65_535
 _MAX_EMPTY_STEPS = 64
 """Records that bring us no further (empty ones, warnings) before we call the peer odd."""
 
+_HELLO_REQUEST = b"\x00\x00\x00\x00"
+_MAX_HELLO_REQUESTS = 8
+"""HelloRequest messages are to be ignored (RFC 5246 section 7.4.1.1), but not for ever."""
+
 _ALERT = 21
 _HANDSHAKE = 22
 _RECORD_TYPES = range(20, 25)
@@ -142,7 +146,7 @@ def read_reply(*, sent: bytes = b"") -> Generator[None, bytes, Reply]:
             return Malformed(problem=f"a record of {length} bytes")
         # A ServerHello may be decided before its record is complete: a record may hold a 20 KB chain as well.
         while len(buffer) < 5 + length:
-            reply = _decide(first, fragments + buffer[5:], sent) if first == _HANDSHAKE else None
+            reply = _decide(fragments + buffer[5:], sent) if first == _HANDSHAKE else None
             if reply is not None:
                 return reply
             piece = yield
@@ -164,7 +168,7 @@ def read_reply(*, sent: bytes = b"") -> Generator[None, bytes, Reply]:
         elif first == _HANDSHAKE:
             if fragments or payload:
                 fragments += payload
-                reply = _decide(first, fragments, sent)
+                reply = _decide(fragments, sent)
                 if reply is not None:
                     return reply
                 steps -= bool(payload)
@@ -179,23 +183,26 @@ def _is_record_version(buffer: bytearray) -> bool:
     return buffer[0] == _ALERT or buffer[1] <= 3
 
 
-def _decide(_record_type: int, message: bytearray | bytes, sent: bytes) -> Reply | None:
+def _decide(message: bytearray | bytes, sent: bytes) -> Reply | None:
     """Return the Reply that the handshake bytes so far allow, or None where more are needed."""
-    if len(message) < 4:
+    at = 0
+    while message[at : at + 4] == _HELLO_REQUEST:
+        at += len(_HELLO_REQUEST)
+        if at > _MAX_HELLO_REQUESTS * len(_HELLO_REQUEST):
+            return Malformed(problem="HelloRequest messages without end")
+    if len(message) < at + 4:
         return None
-    kind = message[0]
-    length = int.from_bytes(message[1:4], "big")
+    kind = message[at]
+    length = int.from_bytes(message[at + 1 : at + 4], "big")
     if kind == 1 and sent:
         return NotTls(protocol="an echo of our hello", sample=_sample(bytes(message[:40])))
-    if kind == 0 and length == 0:  # HelloRequest: to be ignored (RFC 5246 section 7.4.1.1)
-        return _decide(_record_type, message[4:], sent) if len(message) > 4 else None
     if kind != 2:
         return Malformed(problem=f"handshake message {kind} where a ServerHello was due")
     if length > _MAX_HANDSHAKE_BYTES:
         return Malformed(problem=f"a ServerHello of {length} bytes")
-    if len(message) < 4 + length:
+    if len(message) < at + 4 + length:
         return None
-    return _decode_server_hello(bytes(message[4 : 4 + length]))
+    return _decode_server_hello(bytes(message[at + 4 : at + 4 + length]))
 
 
 def _decode_server_hello(body: bytes) -> Reply:

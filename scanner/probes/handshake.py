@@ -120,9 +120,12 @@ class TlsEngine:
                     inner.send(b"")
                     return
                 network.write(received)
-                piece = _read_clear(ssl)
+                piece, end = _read_clear(ssl)
                 clear.received += piece
                 out = inner.send(piece) if piece else b""
+                if end is not None:  # close_notify often comes together with the last of the response
+                    inner.send(b"")
+                    raise end
         except StopIteration:
             return
         except OpenSSLError as error:
@@ -160,15 +163,18 @@ def _pending(network: object) -> bytes:
     return out
 
 
-def _read_clear(ssl: object) -> bytes:
+def _read_clear(ssl: object) -> tuple[bytes, OpenSSLError | None]:
+    """Return what can be read, and the error that ends the connection (close_notify is one), or None."""
     clear = b""
     while True:
         try:
             piece = ssl.read(_PIECE_BYTES)  # type: ignore[attr-defined]  # nassl's SSL has no published type
         except WantReadError:
-            return clear
+            return clear, None
+        except OpenSSLError as error:
+            return clear, error
         if not piece:
-            return clear
+            return clear, None
         clear += piece
 
 

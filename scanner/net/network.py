@@ -58,7 +58,9 @@ _RESET = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED})
 def ending_of_error(number: int, *, is_connected: bool) -> Ending:
     """Return what an errno says: of the peer, or, where it says nothing of the peer, that we failed."""
     if number in _RESET:
-        return Ending.PEER_RESET if is_connected else Ending.REFUSED
+        # Also where we had not yet noticed the connection: RST in answer to SYN is ECONNREFUSED, and a server that
+        # accepts and resets at once is not one that does not listen.
+        return Ending.PEER_RESET
     if number in _REFUSED:
         return Ending.PEER_RESET if is_connected else Ending.REFUSED
     if number in _UNREACHABLE:

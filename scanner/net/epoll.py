@@ -123,6 +123,7 @@ class _Talk:
         "future",
         "is_connected",
         "is_done",
+        "is_over",
         "max_bytes",
         "received",
         "sent",
@@ -147,6 +148,7 @@ class _Talk:
         self.fd = -1
         self.started = time.monotonic()
         self.is_connected = False
+        self.is_over = False
         self.is_done = False
         self.sent = b""
         self.received = b""
@@ -188,10 +190,12 @@ class _Talk:
         try:
             out = next(self.conversation) if piece is None else self.conversation.send(piece)
         except StopIteration as stop:
-            if stop.value and after is None:
-                self.unsent = stop.value
-                self._flush()  # one try: the kernel's buffer is empty at the end of a short conversation
-            self.end(after or Ending.COMPLETE)
+            if after is not None or not stop.value:
+                self.end(after or Ending.COMPLETE)
+                return
+            self.is_over = True
+            self.unsent = stop.value
+            self._flush()
             return
         except Exception as error:  # noqa: BLE001  # a bug in a conversation must cost one probe, not the scan
             self.end(Ending.LOCAL_FAILURE, f"{type(error).__name__}: {error}")
@@ -212,6 +216,8 @@ class _Talk:
             return
         self.sent += self.unsent[:count]
         self.unsent = self.unsent[count:]
+        if self.is_over and not self.unsent:
+            self.end(Ending.COMPLETE)
 
     def fail(self, number: int) -> None:
         """End with what an errno says."""

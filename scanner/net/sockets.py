@@ -75,9 +75,7 @@ class _Talk:
         try:
             out = next(self.conversation)
             while True:
-                if out:
-                    await loop.sock_sendall(sock, out)
-                    self.sent += out
+                await self._send(sock, out)
                 piece = await loop.sock_recv(sock, _PIECE_BYTES)
                 if not piece:
                     self.ending = Ending.PEER_CLOSED
@@ -91,10 +89,16 @@ class _Talk:
                 out = self.conversation.send(piece)
         except StopIteration as stop:
             if stop.value and self.ending is Ending.COMPLETE:
-                await loop.sock_sendall(sock, stop.value)
-                self.sent += stop.value
+                await self._send(sock, stop.value)
         except (OSError, asyncio.CancelledError):
             raise
         except Exception as error:  # noqa: BLE001  # a bug in a conversation must cost one probe, not the scan
             self.ending = Ending.LOCAL_FAILURE
             self.os_error = f"{type(error).__name__}: {error}"
+
+    async def _send(self, sock: socket.socket, out: bytes) -> None:
+        # In pieces, as a deadline may come between them and the log tells what the kernel took.
+        for at in range(0, len(out), _PIECE_BYTES):
+            piece = out[at : at + _PIECE_BYTES]
+            await asyncio.get_running_loop().sock_sendall(sock, piece)
+            self.sent += piece

@@ -97,6 +97,9 @@ class Engine:
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(self._settings.concurrency, len(targets))):
                     group.create_task(self._work(todo, on_host))
+        except ExceptionGroup as failures:
+            # on_host failed (the disk is full): its maker knows that error, and no group of it.
+            raise failures.exceptions[0] from None
         finally:
             dispatching.cancel()
 
@@ -105,7 +108,8 @@ class Engine:
         self._is_stopping = True
         now = asyncio.get_running_loop().time()
         for bound in self._bounds:
-            bound.reschedule(now)
+            if not bound.expired():  # one whose deadline has just passed is on its way out, and can't be set again
+                bound.reschedule(now)
 
     async def _work(self, todo: Iterator[tuple[int, Target]], on_host: Callable[[int, HostRecord], None]) -> None:
         for position, target in todo:
@@ -157,7 +161,11 @@ class Engine:
                     group.create_task(self._climb_each(own, exchanges))
         if self._settings.does_recognise and target.role in {Role.ADFS, Role.ENDPOINT}:
             for question in plan_http(target, endpoints):
-                await self._ask_http(question, exchanges)
+                if not self._is_excluded(question.endpoint):  # port 80 is not among the target's own
+                    await self._ask_http(question, exchanges)
+
+    def _is_excluded(self, endpoint: Endpoint) -> bool:
+        return self._exclusions is not None and self._exclusions.is_excluded(endpoint.address, endpoint.port)
 
     async def _climb_each(self, endpoints: Sequence[Endpoint], exchanges: list[Exchange]) -> None:
         for endpoint in endpoints:
@@ -173,17 +181,22 @@ class Engine:
                     break
                 if batch.pause_s:
                     await asyncio.sleep(batch.pause_s)
-                for exchange in await self._ask_batch(endpoint, batch):
-                    exchanges.append(exchange)
-                    answers.append(read_answer(exchange))
+                answers += [read_answer(exchange) for exchange in await self._ask_batch(endpoint, batch, exchanges)]
         if any(answer.accepted is not None for answer in answers):
             self.counters.endpoints_answering += 1
 
-    async def _ask_batch(self, endpoint: Endpoint, batch: Batch) -> list[Exchange]:
+    async def _ask_batch(self, endpoint: Endpoint, batch: Batch, exchanges: list[Exchange]) -> list[Exchange]:
+        """Ask; add each exchange to exchanges as it ends, as others of the batch may be cut off."""
+
+        async def ask(question: Question) -> Exchange:
+            exchange = await self._ask(endpoint, question)
+            exchanges.append(exchange)
+            return exchange
+
         if len(batch.questions) == 1:
-            return [await self._ask(endpoint, batch.questions[0])]
+            return [await ask(batch.questions[0])]
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._ask(endpoint, question)) for question in batch.questions]
+            tasks = [group.create_task(ask(question)) for question in batch.questions]
         return [task.result() for task in tasks]
 
     async def _ask(self, endpoint: Endpoint, question: Question) -> Exchange:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from scanner.answers import Answer, read_answer
 from scanner.exclusions import Exclusions
@@ -19,11 +20,14 @@ from scanner.model.versions import TlsVersion
 from scanner.net.limits import Dispatcher, KeyedLimit
 from scanner.net.network import Conversation, Network, WireLog
 from scanner.net.resolve import Resolver
-from scanner.probes.handshake import ClearText, TlsEngine
 from scanner.probes.hello_ladder import Batch, Question, hello_conversation, plan_next
-from scanner.probes.http import http_get
-from scanner.recognise import HttpQuestion, plan_http
 from scanner.tls.hello import RANDOM_BYTES, encode_hello
+
+if TYPE_CHECKING:
+    from scanner.recognise import HttpQuestion
+
+# Handshakes and HTTP load nassl, h11, cryptography and an XML parser, a fifth of the start-up: only where they are used
+# (PLC0415 below).
 
 _LOG = logging.getLogger(__name__)
 
@@ -160,6 +164,8 @@ class Engine:
                 for own in by_address.values():
                     group.create_task(self._climb_each(own, exchanges))
         if self._settings.does_recognise and target.role in {Role.ADFS, Role.ENDPOINT}:
+            from scanner.recognise import plan_http  # noqa: PLC0415  # see the module's head
+
             for question in plan_http(target, endpoints):
                 if not self._is_excluded(question.endpoint):  # port 80 is not among the target's own
                     await self._ask_http(question, exchanges)
@@ -221,6 +227,8 @@ class Engine:
         )
 
     async def _ask_handshake(self, endpoint: Endpoint, version: TlsVersion) -> Exchange:
+        from scanner.probes.handshake import TlsEngine  # noqa: PLC0415  # see the module's head
+
         client = TlsEngine(version, endpoint.server_name)
         request = self._request(Probe.HANDSHAKE, endpoint, version)
         started_at, log = await self._drive(request, client.handshake())
@@ -236,6 +244,9 @@ class Engine:
         )
 
     async def _ask_http(self, question: HttpQuestion, exchanges: list[Exchange]) -> None:
+        from scanner.probes.handshake import ClearText, TlsEngine  # noqa: PLC0415  # see the module's head
+        from scanner.probes.http import http_get  # noqa: PLC0415
+
         endpoint = question.endpoint
         request = replace(self._request(Probe.HTTP, endpoint, None), path=question.path)
         inner = http_get(host=question.host, path=question.path, headers=question.headers)

@@ -7,17 +7,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from scanner.certificates import describe_chain
 from scanner.classify import classify_endpoint, scope_of
 from scanner.merge import merge_host, merge_scope
 from scanner.model.evidence import Gap, GapReason, Origin
 from scanner.model.exchange import Ending, Exchange, Probe
-from scanner.model.runs import Certificate, EndpointResult, Handshake, HostRecord, HostResult, Run, RunResult
-from scanner.model.subjects import Direction, Endpoint
+from scanner.model.runs import Certificate, Check, EndpointResult, Handshake, HostRecord, HostResult, Run, RunResult
+from scanner.model.subjects import Direction, Endpoint, Role
 from scanner.model.verdicts import Finding, Severity
 from scanner.model.versions import ALL_VERSIONS
 from scanner.policy import Policy, judge_host
-from scanner.recognise import recognise
 
 _LOG = logging.getLogger(__name__)
 
@@ -92,7 +90,11 @@ def judge_record(run: Run, record: HostRecord, policy: Policy) -> tuple[HostResu
         for version in ALL_VERSIONS
     )
     certificates = [certificate for result in results for certificate in result.certificates]
-    checks = recognise(target, record.resolution, record.exchanges, certificates)
+    checks: tuple[Check, ...] = ()
+    if target.role in {Role.ADFS, Role.ENDPOINT}:  # no other role has checks
+        from scanner.recognise import recognise  # noqa: PLC0415  # loads the XML, HTTP and X.509 libraries
+
+        checks = recognise(target, record.resolution, record.exchanges, certificates)
     findings, readiness, reason = judge_host(policy, target, existing, verdicts, checks)
     if not existing and gaps:
         reason = gaps[0].detail
@@ -196,6 +198,8 @@ def _certificates(endpoint: Endpoint, exchanges: Sequence[Exchange]) -> tuple[Ce
             continue
         leaf = exchange.engine.chain_der[0]
         if leaf not in seen:
+            from scanner.certificates import describe_chain  # noqa: PLC0415  # loads cryptography
+
             seen[leaf] = describe_chain(
                 exchange.engine.chain_der,
                 server_name=endpoint.server_name,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
+import socketserver
 import ssl
 import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +24,10 @@ from scanner.model.subjects import Role, Target
 ADDRESS = "127.0.0.1"
 ADFS_NAME = "sts.demo.example"
 
+_PATIENCE_S = 10.0
+"""Seconds a server waits for its visitor."""
+
+_METADATA_PATH = "/FederationMetadata/2007-06/FederationMetadata.xml"
 _METADATA = (
     '<?xml version="1.0" encoding="utf-8"?>'
     f'<EntityDescriptor xmlns="urn:oasis:names:tc:SAML:2.0:metadata" entityID="http://{ADFS_NAME}/adfs/services/trust">'
@@ -96,86 +100,75 @@ class DemoResolver:
 
 @contextmanager
 def running_demo() -> Iterator[tuple[Target, ...]]:
-    """Start the servers in a thread of their own; yield the targets. Raises OSError where a port can't be had."""
-    loop = asyncio.new_event_loop()
-    loop.set_exception_handler(lambda _loop, _context: None)  # refused handshakes are what the demo is about
-    thread = threading.Thread(target=loop.run_forever, name="demo-servers", daemon=True)
-    thread.start()
-    try:
-        with tempfile.TemporaryDirectory(prefix="entra-tls-demo-") as folder:
-            yield asyncio.run_coroutine_threadsafe(_start_all(Path(folder)), loop).result(timeout=30)
-    finally:
-        asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result(timeout=10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(timeout=10)
-        loop.close()
-
-
-async def _start_all(folder: Path) -> tuple[Target, ...]:
-    targets = []
-    for host in HOSTS:
-        context = None if host.low is None else _context(host, folder)
-        port = await _start(host, context)
-        optional = (await _start(host, context),) if host.role is Role.ADFS else ()
-        targets.append(
-            Target(
-                text=f"{host.name} (demo: {host.about})",
-                host=host.name,
-                role=host.role,
-                ports=(port,),
-                optional_ports=optional,
-                tags=("demo",),
-                locator="demo",
+    """Start the servers, each in a thread of its own; yield the targets. Raises OSError where a port can't be had."""
+    with tempfile.TemporaryDirectory(prefix="entra-tls-demo-") as folder, ExitStack() as stack:
+        targets = []
+        for host in HOSTS:
+            context = None if host.low is None else _context(host, Path(folder))
+            port_count = 2 if host.role is Role.ADFS else 1
+            ports = [stack.enter_context(_serving(host, context)) for _ in range(port_count)]
+            targets.append(
+                Target(
+                    text=f"{host.name} (demo: {host.about})",
+                    host=host.name,
+                    role=host.role,
+                    ports=(ports[0],),
+                    optional_ports=tuple(ports[1:]),
+                    tags=("demo",),
+                    locator="demo",
+                )
             )
-        )
-    return tuple(targets)
+        yield tuple(targets)
 
 
-async def _cancel_all() -> None:
-    tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+@contextmanager
+def _serving(host: DemoHost, context: ssl.SSLContext | None) -> Iterator[int]:
+    """Serve one host on a free port until the end; yield the port."""
+    with _Server(host, context) as server:
+        thread = threading.Thread(target=server.serve_forever, name=f"demo-{host.name}", kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.is_over.set()
+            server.shutdown()
+            thread.join()
 
 
-async def _start(host: DemoHost, context: ssl.SSLContext | None) -> int:
-    serve = _hold if context is None else _serve_adfs if host.role is Role.ADFS else _serve_page
-    server = await asyncio.start_server(serve, ADDRESS, 0, ssl=context)
-    port: int = server.sockets[0].getsockname()[1]
-    return port
+class _Server(socketserver.ThreadingTCPServer):
+    daemon_threads = False  # joined by server_close, so that nothing of the demo outlives it
+    request_queue_size = 64
+
+    def __init__(self, host: DemoHost, context: ssl.SSLContext | None) -> None:
+        super().__init__((ADDRESS, 0), _Handler)
+        self.context = context
+        self.pages = {_METADATA_PATH: _METADATA.encode()} if host.role is Role.ADFS else {}
+        self.is_over = threading.Event()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Stay silent: most visitors hang up after the ServerHello, which is what the demo is about."""
 
 
-async def _hold(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        await asyncio.sleep(600)
-    finally:
-        writer.close()
+class _Handler(socketserver.BaseRequestHandler):
+    server: _Server
 
-
-async def _serve_page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await _answer(reader, writer, {})
-
-
-async def _serve_adfs(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await _answer(reader, writer, {"/FederationMetadata/2007-06/FederationMetadata.xml": _METADATA})
-
-
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pages: dict[str, str]) -> None:
-    """Answer one GET and close."""
-    try:
-        async with asyncio.timeout(30):
-            head = await reader.readuntil(b"\r\n\r\n")
-            path = head.split(b" ", 2)[1].decode("latin-1")
-            body = pages.get(path, "").encode()
-            status = "200 OK" if path in pages else "404 Not Found"
-            writer.write(
-                f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+    def handle(self) -> None:
+        """Handshake, answer one GET, close; or, for the silent host, say nothing."""
+        self.request.settimeout(_PATIENCE_S)
+        if self.server.context is None:
+            self.server.is_over.wait(_PATIENCE_S)
+            return
+        with self.server.context.wrap_socket(self.request, server_side=True) as peer:
+            head = b""
+            while b"\r\n\r\n" not in head and (piece := peer.recv(4096)):
+                head += piece
+            words = head.split(b" ", 2)
+            page = self.server.pages.get(words[1].decode("latin-1")) if len(words) > 1 else None
+            status = b"404 Not Found" if page is None else b"200 OK"
+            body = page or b""
+            peer.sendall(
+                b"HTTP/1.1 %b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (status, len(body), body)
             )
-            await writer.drain()
-    except (OSError, EOFError, TimeoutError, IndexError, asyncio.LimitOverrunError):
-        pass  # most of our visitors hang up after the ServerHello
-    finally:
-        writer.close()
 
 
 def _context(host: DemoHost, folder: Path) -> ssl.SSLContext:

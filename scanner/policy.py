@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
@@ -12,7 +13,7 @@ from typing import Any
 
 from scanner.classify import scope_of
 from scanner.model.evidence import State
-from scanner.model.runs import Check, EndpointResult
+from scanner.model.runs import Check, CheckState, EndpointResult
 from scanner.model.subjects import Role, Target
 from scanner.model.verdicts import Citation, Finding, Readiness, Severity, Verdict
 from scanner.model.versions import TlsVersion
@@ -22,6 +23,16 @@ DEFAULT_POLICY = "entra-drs"
 
 class PolicyError(ValueError):
     """A policy that can't be found or is not well formed; the message is for the user."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VendorAdvice:
+    """How a product's versions are set."""
+
+    advice: str
+    """What to set, and where."""
+    citation: Citation
+    """Where that is written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,15 +49,21 @@ class Rule:
     """One line."""
     advice: str
     """What to do."""
+    how: str
+    """How, for hosts whose vendor is not known; follows ``advice``."""
     citations: tuple[Citation, ...]
     """Sources."""
     advice_by_role: Mapping[Role, str]
-    """Advice for hosts of a role, in place of ``advice``."""
+    """Advice for hosts of a role, in place of ``advice`` and ``how``."""
+    citations_by_role: Mapping[Role, tuple[Citation, ...]]
+    """Further sources for hosts of a role."""
+    advice_by_vendor: Mapping[str, VendorAdvice]
+    """Advice by plain_vendor(name), in place of ``how``; empty where the rule is not about a version."""
     version: TlsVersion | None = None
     """The version it is about, for require-enabled and forbid-enabled."""
     check: str | None = None
     """The recognition check it is about, for check."""
-    state: str | None = None
+    state: CheckState | None = None
     """The check's state that makes the finding."""
 
 
@@ -78,25 +95,32 @@ def policy_ids() -> tuple[str, ...]:
 @cache
 def read_policy(policy_id: str) -> Policy:
     """Return a policy that comes with the program; raises PolicyError."""
-    source = resources.files("scanner.policies") / f"{policy_id}.toml"
     if policy_id not in policy_ids():
         raise PolicyError(f"there is no policy {policy_id!r}; there are {', '.join(policy_ids())}")
-    return parse_policy(source.read_text(encoding="utf-8"))
+    return parse_policy((resources.files("scanner.policies") / f"{policy_id}.toml").read_text(encoding="utf-8"))
 
 
 def parse_policy(text: str) -> Policy:
-    """Return the policy that the TOML text describes; raises PolicyError."""
+    """Return the policy that the TOML text describes; raises PolicyError.
+
+    A policy with a ``base`` has that policy's rules, with other severities.
+    """
     try:
         data = tomllib.loads(text)
-        citations = {key: Citation(**value) for key, value in data.get("citations", {}).items()}
-        return Policy(
-            id=data["id"],
-            version=data["version"],
-            title=data["title"],
-            rules=tuple(_parse_rule(rule, citations) for rule in data["rules"]),
-        )
-    except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
-        raise PolicyError(f"not a policy: {type(error).__name__}: {error}") from error
+        rules = _changed_rules(data) if "base" in data else _own_rules(data)
+        return Policy(id=data["id"], version=data["version"], title=data["title"], rules=rules)
+    except KeyError as error:
+        raise PolicyError(f"not a policy: {error} is missing or not known") from error
+    except (tomllib.TOMLDecodeError, TypeError, ValueError) as error:
+        raise PolicyError(f"not a policy: {error}") from error
+
+
+def plain_vendor(name: str) -> str:
+    """Return a vendor's name as it is compared: ``F5 BIG-IP v17.1`` is ``f5 big ip``."""
+    words = re.sub(r"[^a-z0-9.]+", " ", name.casefold()).split()
+    while len(words) > 1 and re.fullmatch(r"v?\d[\w.]*", words[-1]):
+        words.pop()
+    return " ".join(words)
 
 
 _FIELDS_BY_KIND = {
@@ -107,22 +131,56 @@ _FIELDS_BY_KIND = {
 }
 
 
-def _parse_rule(data: Mapping[str, Any], citations: Mapping[str, Citation]) -> Rule:
+def _changed_rules(data: Mapping[str, Any]) -> tuple[Rule, ...]:
+    severities = {rule_id: Severity(value) for rule_id, value in data["severities"].items()}
+    rules = read_policy(data["base"]).rules
+    unknown = severities.keys() - {rule.id for rule in rules}
+    if unknown:
+        raise ValueError(f"{data['base']} has no rule {', '.join(sorted(unknown))}")
+    return tuple(replace(rule, severity=severities.get(rule.id, rule.severity)) for rule in rules)
+
+
+def _own_rules(data: Mapping[str, Any]) -> tuple[Rule, ...]:
+    citations = {key: Citation(**value) for key, value in data["citations"].items()}
+    vendors = {
+        plain_vendor(name): VendorAdvice(advice=vendor["advice"].strip(), citation=Citation(**vendor["citation"]))
+        for vendor in data.get("vendors", {}).values()
+        for name in vendor["names"]
+    }
+    return tuple(_parse_rule(rule, citations, vendors) for rule in data["rules"])
+
+
+def _parse_rule(
+    data: Mapping[str, Any], citations: Mapping[str, Citation], vendors: Mapping[str, VendorAdvice]
+) -> Rule:
     kind = data["kind"]
+    if kind not in _FIELDS_BY_KIND:
+        raise ValueError(f"rule {data['id']}: there is no kind {kind!r}; there are {', '.join(_FIELDS_BY_KIND)}")
     missing = _FIELDS_BY_KIND[kind] - data.keys()
     if missing:
         raise ValueError(f"rule {data['id']} of kind {kind} lacks {', '.join(sorted(missing))}")
+
+    def cited(keys: Sequence[str]) -> tuple[Citation, ...]:
+        return tuple(citations[key] for key in keys)
+
     return Rule(
         id=data["id"],
         kind=kind,
         severity=Severity(data["severity"]),
         title=data["title"],
-        advice=data["advice"],
-        citations=tuple(citations[key] for key in data["citations"]),
-        advice_by_role=MappingProxyType({Role(key): value for key, value in data.get("advice_by_role", {}).items()}),
+        advice=data["advice"].strip(),
+        how=data.get("how", "").strip(),
+        citations=cited(data["citations"]),
+        advice_by_role=MappingProxyType(
+            {Role(key): value.strip() for key, value in data.get("advice_by_role", {}).items()}
+        ),
+        citations_by_role=MappingProxyType(
+            {Role(key): cited(value) for key, value in data.get("citations_by_role", {}).items()}
+        ),
+        advice_by_vendor=MappingProxyType(dict(vendors) if "version" in _FIELDS_BY_KIND[kind] else {}),
         version=TlsVersion.from_label(data["version"]) if "version" in data else None,
         check=data.get("check"),
-        state=data.get("state"),
+        state=CheckState(data["state"]) if "state" in data else None,
     )
 
 
@@ -172,13 +230,23 @@ def _readiness(
 def _finding(
     rule: Rule, target: Target, *, versions: tuple[TlsVersion, ...] = (), scopes: tuple[str, ...] = ()
 ) -> Finding:
+    vendor = rule.advice_by_vendor.get(plain_vendor(target.vendor)) if target.vendor is not None else None
+    what, how = rule.advice_by_role.get(target.role, rule.advice), ""
+    if vendor is not None:
+        how = vendor.advice
+    elif target.role not in rule.advice_by_role:
+        how = rule.how
     return Finding(
         rule_id=rule.id,
         severity=rule.severity,
         host=target.host,
         title=rule.title,
-        advice=rule.advice_by_role.get(target.role, rule.advice).strip(),
-        citations=rule.citations,
+        advice=f"{what} {how}".strip(),
+        citations=(
+            *rule.citations,
+            *rule.citations_by_role.get(target.role, ()),
+            *((vendor.citation,) if vendor is not None else ()),
+        ),
         versions=versions,
         scopes=scopes,
     )
@@ -242,9 +310,7 @@ def _judge_check(
     _verdicts: Sequence[Verdict],
     checks: Sequence[Check],
 ) -> list[Finding]:
-    return [_finding(rule, target) for check in checks if check.id == rule.check and check.state.value == rule.state][
-        :1
-    ]
+    return [_finding(rule, target) for check in checks if check.id == rule.check and check.state is rule.state][:1]
 
 
 _JUDGES = {

@@ -6,17 +6,19 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from scanner import __version__
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_enable=False,  # main() says what went wrong, without a traceback
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Measure which TLS versions the hosts on the way to Entra device registration accept, with evidence.",
     epilog="Exit codes: 0 compliant and complete, 1 findings, 2 usage, 3 something is UNKNOWN or nothing was seen.",
@@ -38,12 +40,16 @@ class Net(StrEnum):
     ASYNCIO = "asyncio"
 
 
-HtmlOption = Annotated[Path | None, typer.Option("--html", help="Write the HTML report to this file.")]
-JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the JSON report to this file.")]
-CsvOption = Annotated[Path | None, typer.Option("--csv", help="Write one row an endpoint and version to this file.")]
-PolicyOption = Annotated[str | None, typer.Option(help="Judge by this policy: entra-drs or strict.")]
+HtmlOption = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the HTML report to this file.")]
+JsonOption = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the JSON report to this file.")]
+CsvOption = Annotated[
+    Path | None, typer.Option("--csv", metavar="FILE", help="Write a row for each endpoint and version to this file.")
+]
+PolicyOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Judge by this policy: entra-drs (the default) or strict.")
+]
 AllowUnknownOption = Annotated[bool, typer.Option("--allow-unknown", help="Exit 0 although something is UNKNOWN.")]
-DB_HELP = "SQLite file or SQLAlchemy URL that keeps runs; also from ENTRA_TLS_DB."
+DB_HELP = "SQLite file or SQLAlchemy URL that keeps runs."
 
 
 def _version(value: bool) -> None:  # noqa: FBT001  # typer's callback shape
@@ -64,43 +70,56 @@ def _root(
 @app.command(
     epilog="Examples:\n\n"
     "  entra-tls scan sts.example.com proxy.example.com:8443\n\n"
-    "  entra-tls scan --file targets.txt --html report.html --json report.json --db runs.sqlite\n\n"
-    "  entra-tls scan '192.0.2.10 sni=sts.example.com' --policy strict --confirm none\n\n"
+    "  entra-tls scan --file targets.txt --html report.html --db runs.sqlite\n\n"
+    "  entra-tls scan '192.0.2.10 sni=sts.example.com' --policy strict\n\n"
     "  entra-tls scan --file targets.txt --dry-run\n\n"
     "Exit codes: 0 compliant and complete, 1 findings, 2 usage, 3 something is UNKNOWN or nothing was seen."
 )
 def scan(
     targets: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TARGET]...", help="Names, addresses, ranges or URLs; see docs/targets.md."),
+        typer.Argument(metavar="TARGET", help="Names, addresses, ranges or URLs; see docs/targets.md."),
     ] = None,
     file: Annotated[
-        list[Path] | None, typer.Option("--file", "-f", help="Targets file; may be given more than once.")
+        list[Path] | None,
+        typer.Option("--file", "-f", metavar="FILE", help="Targets file; may be given more than once."),
     ] = None,
     html: HtmlOption = None,
     json: JsonOption = None,
     csv: CsvOption = None,
-    db: Annotated[str | None, typer.Option(envvar="ENTRA_TLS_DB", help=DB_HELP)] = None,
+    db: Annotated[str | None, typer.Option(metavar="DB", envvar="ENTRA_TLS_DB", help=DB_HELP)] = None,
     policy: PolicyOption = None,
     confirm: Annotated[
-        Confirm, typer.Option(help="Confirm each version found enabled by a handshake of sslyze's engine, or don't.")
+        Confirm,
+        typer.Option(
+            metavar="all|none", help="Confirm each version found enabled by a handshake of sslyze's engine, or don't."
+        ),
     ] = Confirm.ALL,
-    timeout: Annotated[float, typer.Option(min=0.1, max=300, help="Seconds for one connection.")] = 5.0,
-    host_deadline: Annotated[float, typer.Option(min=1, help="Seconds for all questions to one host.")] = 120.0,
-    concurrency: Annotated[int, typer.Option(min=1, max=20_000, help="Hosts at a time.")] = 500,
-    per_address: Annotated[int, typer.Option(min=1, help="Connections at a time to one address.")] = 8,
-    rate: Annotated[float, typer.Option(min=0, help="Connections a second in all; 0 is no limit.")] = 1000.0,
+    timeout: Annotated[float, typer.Option(min=0.1, max=300, metavar="SECONDS", help="For one connection.")] = 5.0,
+    host_deadline: Annotated[
+        float, typer.Option(min=1, metavar="SECONDS", help="For all questions to one host.")
+    ] = 120.0,
+    concurrency: Annotated[int, typer.Option(min=1, max=20_000, metavar="COUNT", help="Hosts at a time.")] = 500,
+    per_address: Annotated[int, typer.Option(min=1, metavar="COUNT", help="Connections at a time to one address.")] = 8,
+    rate: Annotated[
+        float, typer.Option(min=0, metavar="COUNT", help="Connections a second in all; 0 is no limit.")
+    ] = 1000.0,
     resolver: Annotated[
         list[str] | None,
         typer.Option(metavar="ADDRESS[:PORT]", help="Ask this DNS server instead of the system's resolver."),
     ] = None,
-    net: Annotated[Net, typer.Option(help="epoll is the fast one (Linux); asyncio works anywhere.")] = Net.AUTO,
-    recognise: Annotated[
-        bool, typer.Option(help="Recognise AD FS and registration endpoints over HTTP, without credentials.")
-    ] = True,
+    net: Annotated[
+        Net, typer.Option(metavar="auto|epoll|asyncio", help="epoll is the fast one (Linux); asyncio works anywhere.")
+    ] = Net.AUTO,
+    no_recognise: Annotated[
+        bool, typer.Option("--no-recognise", help="Don't ask AD FS and registration endpoints over HTTP what they are.")
+    ] = False,
     sslyze_json: Annotated[
         Path | None,
-        typer.Option(help="Afterwards run sslyze's full scan on each named host and keep its JSON in this folder."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Afterwards run sslyze's full scan on each named host and keep its JSON in this folder.",
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be scanned and stop.")] = False,
     allow_unknown: AllowUnknownOption = False,
@@ -121,7 +140,7 @@ def scan(
         rate=rate,
         net=net.value,
         policy=terminal.checked_policy(policy or DEFAULT_POLICY),
-        does_recognise=recognise,
+        does_recognise=not no_recognise,
         nameservers=tuple(terminal.parse_nameserver(text) for text in resolver or []),
     )
     if dry_run:
@@ -140,7 +159,9 @@ def scan(
 
 @app.command(epilog="Example:\n\n  entra-tls demo --html demo.html")
 def demo(
-    html: Annotated[Path, typer.Option(help="Write the HTML report to this file.")] = Path("results/demo.html"),
+    html: Annotated[Path, typer.Option(metavar="FILE", help="Write the HTML report to this file.")] = Path(
+        "results/demo.html"
+    ),
     json: JsonOption = None,
     csv: CsvOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no table.")] = False,
@@ -155,8 +176,10 @@ def demo(
     outputs.check(make_folders=True)
     if not quiet:
         console.print("[bold]The demo starts these servers on 127.0.0.1 and scans them:[/]")
+        servers = Table.grid(padding=(0, 2))
         for host in HOSTS:
-            console.print(f"  {host.name:22} {host.about}", highlight=False)
+            servers.add_row("", host.name, host.about)
+        console.print(servers)
     with running_demo() as targets:
         # Two seconds are plenty on loopback, and the silent host needs a few time-outs.
         options = ScanOptions(timeout_s=2.0, command="demo")
@@ -164,7 +187,8 @@ def demo(
     outputs.write(result, quiet=quiet)
     if not quiet:
         console.print(
-            "\nThe demo's findings are on purpose. Your own hosts: entra-tls scan HOST, or --file with a targets file."
+            "\nThe demo's findings are on purpose. Your own hosts: entra-tls scan HOST, or --file with a targets file.",
+            soft_wrap=True,
         )
     if not any(host.endpoints for host in result.hosts):
         raise typer.Exit(3)
@@ -176,7 +200,7 @@ def demo(
 )
 def report(
     run: Annotated[str, typer.Argument(help="A run's id, the begin of one, or latest; entra-tls runs lists them.")],
-    db: Annotated[str, typer.Option(envvar="ENTRA_TLS_DB", help=DB_HELP)],
+    db: Annotated[str, typer.Option(metavar="DB", envvar="ENTRA_TLS_DB", help=DB_HELP)],
     html: HtmlOption = None,
     json: JsonOption = None,
     csv: CsvOption = None,
@@ -205,7 +229,7 @@ def report(
 
 
 @app.command(epilog="Example:\n\n  entra-tls runs --db runs.sqlite")
-def runs(db: Annotated[str, typer.Option(envvar="ENTRA_TLS_DB", help=DB_HELP)]) -> None:
+def runs(db: Annotated[str, typer.Option(metavar="DB", envvar="ENTRA_TLS_DB", help=DB_HELP)]) -> None:
     """List the stored runs, newest first."""
     from scanner import terminal  # noqa: PLC0415
     from scanner.store import StoreError, open_store  # noqa: PLC0415
@@ -226,7 +250,7 @@ def runs(db: Annotated[str, typer.Option(envvar="ENTRA_TLS_DB", help=DB_HELP)]) 
 
 @app.command(epilog="Example:\n\n  entra-tls endpoints --cloud usgov")
 def endpoints(
-    cloud: Annotated[str | None, typer.Option(help="Only this cloud: global, usgov or china.")] = None,
+    cloud: Annotated[str | None, typer.Option(metavar="NAME", help="Only this cloud: global, usgov or china.")] = None,
 ) -> None:
     """List the registration endpoints that @entra:global, @entra:usgov and @entra:china stand for, with source."""
     from scanner import terminal  # noqa: PLC0415
@@ -235,17 +259,27 @@ def endpoints(
     clouds = [member.value for member in Cloud]
     if cloud is not None and cloud not in clouds:
         terminal.fail(f"there is no cloud {cloud!r}; there are {', '.join(clouds)}")
-    table = Table("Cloud", "Host", "Role", "What it is for", "Needed", "Never to be inspected", "Source")
-    for entry in entra_endpoints(cloud):
-        table.add_row(*terminal.endpoint_row(entry))
-    Console().print(table)
+    terminal.print_endpoints(entra_endpoints(cloud))
+
+
+EXIT_FAULT = 70  # EX_SOFTWARE of BSD's sysexits.h; none of the codes that say something about hosts
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line. A fault of the program's own ends with one line; ENTRA_TLS_DEBUG=1 shows the traceback."""
     try:
         app(prog_name="entra-tls")
-    except BrokenPipeError:
+    except Exception as error:  # noqa: BLE001  # the last place to turn a fault into a message
+        _end_on_fault(error)
+
+
+def _end_on_fault(error: Exception) -> NoReturn:
+    if isinstance(error, BrokenPipeError):
         # The reader of our output has gone; nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
+    if os.environ.get("ENTRA_TLS_DEBUG"):
+        raise error
+    text = f"a fault of the program: {type(error).__name__}: {error}. With ENTRA_TLS_DEBUG=1 it says where."
+    Console(stderr=True).print(Text(f"entra-tls: {text}", style="red"), soft_wrap=True)
+    raise SystemExit(EXIT_FAULT) from None

@@ -8,10 +8,12 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
+from itertools import groupby
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -26,9 +28,12 @@ from scanner.model.runs import RunResult
 from scanner.model.subjects import Target
 from scanner.net.resolve import Resolver
 from scanner.policy import PolicyError, read_policy
-from scanner.reports.text import print_result
-from scanner.store import StoreError, open_store
+from scanner.reports.text import WIDE_COLUMNS, counted, print_result
+from scanner.store import StoreError
 from scanner.targets import TargetsError, expand, merge_excludes, parse_arguments, read_targets
+
+if TYPE_CHECKING:
+    from scanner.store import Store
 
 DNS_PORT = 53
 _MOST_PLAN_ROWS = 200
@@ -52,7 +57,7 @@ def read_all_targets(arguments: Sequence[str], files: Sequence[Path]) -> tuple[t
     except TargetsError as error:
         for item in error.errors:
             console.print(Text(str(item), style="red"), soft_wrap=True, highlight=False)
-        fail(f"{len(error.errors)} bad target lines; nothing was scanned")
+        fail(f"{counted(len(error.errors), 'bad target line')}; nothing was scanned")
     if not targets:
         fail("no target: name some, or give a targets file with --file (targets.example.txt shows how)")
     return targets, merge_excludes(*parsed)
@@ -82,29 +87,46 @@ def parse_nameserver(text: str) -> tuple[str, int]:
 
 def print_plan(targets: Sequence[Target], options: ScanOptions) -> None:
     """Print what would be scanned."""
-    table = Table("Host", "Role", "Ports", "Optional ports", "Server name", "Farm", "Tags", "Asked for in")
-    for target in targets[:_MOST_PLAN_ROWS]:
-        table.add_row(
-            Text(target.host),
-            target.role.value,
-            ", ".join(map(str, target.ports)),
-            ", ".join(map(str, target.optional_ports)),
-            Text(target.sni or "(none)"),
-            Text(target.farm or ""),
-            Text(", ".join(target.tags)),
-            Text(target.locator),
-        )
-    if len(targets) > _MOST_PLAN_ROWS:
-        table.caption = f"the first {_MOST_PLAN_ROWS} of {len(targets)} targets"
+    groups = [list(group) for _, group in groupby(targets, key=_plan_key)]
     console = Console()
+    is_wide = console.width >= WIDE_COLUMNS
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("Host", overflow="fold", min_width=26)
+    table.add_column("Role", no_wrap=True)
+    table.add_column("Ports", overflow="fold")
+    for title in ("Server name", "Farm, tags", "Asked for in")[: 3 if is_wide else 1]:
+        table.add_column(title, overflow="fold")
+    for group in groups[:_MOST_PLAN_ROWS]:
+        first, last = group[0], group[-1]
+        hosts = (
+            first.host
+            if len(group) == 1
+            else f"{first.host} to {last.host}\n({counted(len(group), 'address', 'addresses')})"
+        )
+        ports = [str(port) for port in first.ports] + [f"({port})" for port in first.optional_ports]
+        name = "none" if first.sni is None else "the same" if first.sni == first.host else first.sni
+        labels = [first.farm] if first.farm else []
+        cells = (hosts, first.role.value, ", ".join(ports), name, ", ".join([*labels, *first.tags]), first.locator)
+        table.add_row(*map(Text, cells[: len(table.columns)]))
     console.print(table)
+    if len(groups) > _MOST_PLAN_ROWS:
+        console.print(f"(the first {_MOST_PLAN_ROWS} of {len(groups)} rows)", highlight=False)
     port_count = sum(len(target.ports) + len(target.optional_ports) for target in targets)
     rate = f"at most {options.rate:g} connections a second" if options.rate else "no rate limit"
     console.print(
-        f"{len(targets)} targets, {port_count} ports (on each address a name resolves to), policy {options.policy}, "
-        f"confirm {options.confirm}, {rate}. Nothing was contacted.",
+        f"{counted(len(targets), 'target')}, {counted(port_count, 'port')} (on each address that a name leads to), "
+        f"policy {options.policy}, confirm {options.confirm}, {rate}.\n"
+        "Ports in parentheses may be closed. Nothing was contacted.",
         highlight=False,
+        soft_wrap=True,
     )
+
+
+def _plan_key(target: Target) -> object:
+    """Return what targets must share to be one row: a range is one row, every other target its own."""
+    if not target.is_from_range:
+        return target
+    return target.locator, target.text, target.role, target.ports, target.optional_ports, target.server_name
 
 
 def run_scan(
@@ -117,22 +139,32 @@ def run_scan(
     quiet: bool = False,
 ) -> RunResult:
     """Scan with a live view, store where asked, print the table; ends with a clear message where the store fails."""
+    results: list[RunResult] = []
 
-    async def run(view: LiveView) -> RunResult:
+    async def scan(view: LiveView, store: Store | None = None) -> None:
+        # Returns nothing: asyncio.run renders the finished task, result and all, to text when it looks at Ctrl-C's
+        # handler afterwards (cpython's Handlers enum), which took 0.1 ms a host and as much memory as a report.
+        results.append(
+            await scan_targets(targets, options, exclusions=exclusions, resolver=resolver, observer=view, store=store)
+        )
+
+    async def run(view: LiveView) -> None:
         try:
             if db is None:
-                return await scan_targets(targets, options, exclusions=exclusions, resolver=resolver, observer=view)
+                await scan(view)
+                return
+            from scanner.store import open_store  # noqa: PLC0415  # SQLAlchemy is loaded only where a run is stored
+
             with open_store(db) as store:
-                return await scan_targets(
-                    targets, options, exclusions=exclusions, resolver=resolver, observer=view, store=store
-                )
+                await scan(view, store)
         finally:
             await view.finish()
 
     try:
-        result = asyncio.run(run(LiveView(Console(stderr=True), is_shown=not quiet)))
+        asyncio.run(run(LiveView(Console(stderr=True), is_shown=not quiet)))
     except (StoreError, ValueError) as error:
         fail(str(error))
+    (result,) = results
     if not quiet:
         print_result(result, Console())
     return result
@@ -149,7 +181,7 @@ def run_sslyze(result: RunResult, folder: Path, *, quiet: bool) -> None:
     ]
     console = Console(stderr=True)
     if not quiet:
-        console.print(f"sslyze's full scan of {len(endpoints)} endpoints: some hundred connections each ...")
+        console.print(f"sslyze's full scan of {counted(len(endpoints), 'endpoint')}: some hundred connections each ...")
     for deep in asyncio.run(run_deep_scans(endpoints, folder)):
         if deep.error is not None:
             console.print(Text(f"sslyze on {deep.endpoint.locator}: {deep.error}", style="yellow"), soft_wrap=True)
@@ -201,15 +233,28 @@ def finish(result: RunResult, *, allow_unknown: bool) -> NoReturn:
     raise typer.Exit(exit_code(result, allow_unknown=allow_unknown))
 
 
-def endpoint_row(entry: EntraEndpoint) -> tuple[str, ...]:
-    """Return the cells of one registration endpoint; what no document says is marked."""
+def print_endpoints(entries: Sequence[EntraEndpoint]) -> None:
+    """Print registration endpoints, by cloud. Names stay whole, for copying and for grep."""
+    console = Console()
+    for cloud, own in groupby(entries, key=lambda entry: entry.cloud):
+        console.print(Text(f"@entra:{cloud.value}", style="bold"))
+        for entry in own:
+            console.print(*_render_endpoint(entry), sep="\n", soft_wrap=True, highlight=False)
+
+
+def _render_endpoint(entry: EntraEndpoint) -> list[Text]:
+    """Return the lines of one registration endpoint; what no document says is marked."""
     purpose = entry.purpose if entry.is_scanned else f"{entry.purpose} (listed only, not scanned)"
     needed = entry.needed if entry.is_verified else f"{entry.needed} (unverified)"
     inspected = "yes" if entry.must_not_be_inspected else "no"
     if not entry.is_inspection_rule_verified:
         inspected = f"{inspected} (unverified)"
-    role = "endpoint"
-    return entry.cloud.value, entry.name, role, purpose, needed, inspected, ", ".join(s.title for s in entry.sources)
+    return [
+        Text(f"  {entry.name}", style="cyan"),
+        Text(f"    role endpoint: {purpose}"),
+        Text(f"    needed: {needed}; never to be inspected: {inspected}"),
+        *(Text(f"    source: {source.title}, {source.url}", style="dim") for source in entry.sources),
+    ]
 
 
 def _write_whole(path: Path, content: str) -> None:

@@ -23,11 +23,6 @@ def render_json(result: RunResult) -> str:
     return json.dumps(build_report(result), indent=1, ensure_ascii=False) + "\n"
 
 
-def render_jsonl(result: RunResult) -> str:
-    """Return one host object a line."""
-    return "".join(json.dumps(_host(host), ensure_ascii=False) + "\n" for host in result.hosts)
-
-
 def build_report(result: RunResult) -> JsonObject:
     """Return the report as plain dicts, lists, strings, numbers and None."""
     run = result.run

@@ -18,7 +18,8 @@ from scanner.untrusted import clean_text
 MOST_ROWS = 50
 """Hosts shown in the terminal; the report files have all."""
 
-_WIDE_COLUMNS = 110
+WIDE_COLUMNS = 110
+"""Terminals narrower than this get fewer columns."""
 
 _MARKS = {State.ENABLED: "on", State.DISABLED: "off", State.UNKNOWN: "?"}
 _READINESS = {
@@ -30,6 +31,11 @@ _ORDER = {Readiness.NOT_READY: 0, Readiness.UNKNOWN: 1, Readiness.READY: 2}
 _SEVERITY_STYLES = {Severity.FAILURE: "bold red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return ``1 host`` or ``2 hosts``; plural: where it is not the noun with an s."""
+    return f"{count} {noun}" if count == 1 else f"{count} {plural or noun + 's'}"
+
+
 def print_result(result: RunResult, console: Console) -> None:
     """Print the worst hosts first, the answer, and the findings by rule."""
     console.print(render_result(result, width=console.width))
@@ -39,7 +45,7 @@ def render_result(result: RunResult, *, width: int) -> RenderableType:
     """Return what print_result prints. width: columns of the terminal; narrow ones get fewer columns."""
     parts: list[RenderableType] = [Text()]
     if result.hosts:
-        parts.append(_render_hosts(result.hosts, is_wide=width >= _WIDE_COLUMNS))
+        parts.append(_render_hosts(result.hosts, is_wide=width >= WIDE_COLUMNS))
     parts += [_render_answer(result), *_render_findings(result.findings)]
     return Group(*parts)
 
@@ -51,7 +57,7 @@ def _render_hosts(hosts: Sequence[HostResult], *, is_wide: bool) -> Table:
     table.add_column("Host", overflow="fold", min_width=18)
     for version in ALL_VERSIONS:
         table.add_column(version.label.removeprefix("TLS") or version.label, justify="center", no_wrap=True)
-    table.add_column("TLS 1.2", no_wrap=True)
+    table.add_column("Ready?", no_wrap=True)
     if is_wide:
         table.add_column("Role", no_wrap=True)
         table.add_column("Why", overflow="fold", min_width=20)
@@ -100,10 +106,11 @@ def _render_answer(result: RunResult) -> Text:
     if not result.hosts:
         text.append("No host was seen.", style="bold yellow")
     else:
-        text.append(f"{counts[Readiness.READY]} of {len(result.hosts)} hosts are ready for TLS 1.2", style="bold")
-        text.append(f", {counts[Readiness.NOT_READY]} are not, {counts[Readiness.UNKNOWN]} unknown.")
+        text.append(f"{counted(len(result.hosts), 'host')}: {counts[Readiness.READY]} ready", style="bold")
+        text.append(f", {counts[Readiness.NOT_READY]} not ready, {counts[Readiness.UNKNOWN]} unknown.")
     for reason, count in result.no_listener_counts:
-        text.append(f"\n{count} range addresses without a listener ({reason}).", style="dim")
+        addresses = counted(count, "range address", "range addresses")
+        text.append(f"\n{addresses} without a listener ({reason}).", style="dim")
     if not result.run.is_complete:
         text.append("\nThe run is not complete: it was interrupted, or time ran out for a host.", style="bold yellow")
     if any(verdict.is_disputed for host in result.hosts for verdict in host.verdicts):
@@ -121,7 +128,7 @@ def _render_findings(findings: Sequence[Finding]) -> list[Text]:
         hosts = list(dict.fromkeys(names))
         shown = ", ".join(clean_text(name, max_chars=60) for name in hosts[:5])
         more = f" and {len(hosts) - 5} more" if len(hosts) > 5 else ""
-        line = Text(f"{severity.value:8}", style=_SEVERITY_STYLES[severity])
-        line.append(f"{title}: {shown}{more}", style="default")
+        line = Text(f"{severity.value}: ", style=_SEVERITY_STYLES[severity])
+        line.append(f"{title} ({shown}{more})", style="default")
         lines.append(line)
     return lines

@@ -14,12 +14,18 @@ from scanner.answers import Answer, AnswerKind
 from scanner.model.evidence import GapReason, State
 from scanner.model.exchange import Ending, HelloVariant
 from scanner.model.versions import ALL_VERSIONS, TlsVersion
-from scanner.tls.alerts import INTERNAL_ERROR, NEVER_ABOUT_VERSION, UNRECOGNIZED_NAME
+from scanner.tls.alerts import (
+    HANDSHAKE_FAILURE,
+    INSUFFICIENT_SECURITY,
+    INTERNAL_ERROR,
+    NEVER_ABOUT_VERSION,
+    UNRECOGNIZED_NAME,
+)
 from scanner.tls.hello import variants_for
 
-# How often the same refusal must be seen before it counts, by how easily chance can forge it. A peer that resets one
-# connection in five at random passes six resets with all controls good about twice in 100,000 (docs/method.md).
-_NEEDED = {AnswerKind.ALERT: 2, AnswerKind.CLOSED: 3, AnswerKind.RESET: 6}
+# How often the same refusal must be seen before it counts, by how easily chance can forge it. A path that closes or
+# resets one connection in five at random passes six with all controls good about once in 100,000 (docs/method.md).
+_NEEDED = {AnswerKind.ALERT: 2, AnswerKind.CLOSED: 6, AnswerKind.RESET: 6}
 _INTERNAL_ERRORS_NEEDED = 3
 _REFUSALS_NEEDED_WHEN_INCONSISTENT = 4
 _MOST_ASKS = 6
@@ -29,6 +35,9 @@ _MOST_ASKS_UNTELLING = 2
 
 Key = tuple[AnswerKind, int | None]
 """What makes two answers "the same way": the kind, and for alerts the number."""
+
+_ABOUT_SUITES = frozenset({HANDSHAKE_FAILURE, INSUFFICIENT_SECURITY})
+"""Alerts of a server that read the whole hello."""
 
 _NOISE_KINDS = frozenset({AnswerKind.CLOSED, AnswerKind.RESET, AnswerKind.SILENT, AnswerKind.NO_CONNECTION})
 """Kinds that trouble on the way can forge. An alert is spoken by the peer."""
@@ -69,6 +78,14 @@ class Survey:
             if answer.accepted is not None:
                 self._accepting.setdefault(answer.accepted, []).append(answer)
         self.controls = tuple(at for at, answer in enumerate(self.answers) if answer.is_control)
+        self.longest_accepted_bytes = max(
+            (
+                answer.sent_bytes
+                for answer in self.answers
+                if answer.accepted not in {None, TlsVersion.SSL2} and answer.variant is not None
+            ),
+            default=0,
+        )
         self.usable_variants = frozenset(
             answer.variant
             for answer in self.answers
@@ -93,20 +110,27 @@ class Survey:
             for answer in self.answers
             if answer.accepted is None and answer.variant is not None and (answer.version, answer.variant) in good
         }
+        # A peer that answered this very question in words at another time does not refuse it by falling silent.
+        spoken = {(answer.version, answer.variant) for answer in self.answers if _is_spoken(answer)}
+        failed_spoken = {
+            _key(answer)
+            for answer in self.answers
+            if answer.kind in _NOISE_KINDS and answer.variant is not None and (answer.version, answer.variant) in spoken
+        }
         # The same form of hello works elsewhere, and the version works with another form: trouble on the way.
         failed_enabled = {
             _key(answer)
             for answer in self.answers
             if answer.kind in _NOISE_KINDS
             and answer.version in self._accepting
-            and answer.variant in self.usable_variants
+            and (answer.variant in self.usable_variants or answer.version is TlsVersion.SSL2)
         }
         late = {
             _key(answer)
             for answer in self.answers[(self.controls[0] if self.controls else len(self.answers)) :]
             if answer.kind is AnswerKind.NO_CONNECTION
         }
-        return frozenset(failed_good | failed_enabled | late)
+        return frozenset(failed_good | failed_spoken | failed_enabled | late)
 
     @cached_property
     def is_noisy(self) -> bool:
@@ -115,8 +139,17 @@ class Survey:
 
     @cached_property
     def is_inconsistent(self) -> bool:
-        """Whether one version was both accepted and refused in words: several machines behind one address."""
-        return any(self._opposing(version) for version in self._accepting)
+        """Whether the answers can't all be one server's: several machines behind one address."""
+        if any(self._opposing(version) for version in self._accepting):
+            return True
+        # A server that answers a hello with a lower version than asked for does not refuse the versions in between.
+        refused = {answer.version for answer in self.answers if answer.kind is AnswerKind.VERSION_REFUSED}
+        return any(
+            answer.accepted < version < answer.version
+            for answer in self.answers
+            if answer.accepted is not None and answer.has_lower
+            for version in refused
+        )
 
     def standing(self, version: TlsVersion) -> Standing:
         """Return what is proven of a version, or what is missing."""
@@ -193,7 +226,7 @@ class Survey:
         if len(asked) < self._ask_limit(version, asked, telling):
             order = variants_for(version)
             wanted = _least_asked(order if len(asked) >= 2 else order[:2], asked)
-        return Open(reason, detail, wanted=wanted)
+        return Open(reason, detail, wanted=_maybe_doubtful(telling) or wanted)
 
     def _ways_to_disabled(
         self, version: TlsVersion, telling: Sequence[Answer]
@@ -203,14 +236,20 @@ class Survey:
         Every form in the set must have failed in this one way, or not have been asked yet.
         """
         keys_by_variant: dict[HelloVariant | None, set[Key]] = {}
+        too_long: set[tuple[HelloVariant | None, Key]] = set()
         for answer in telling:
             keys_by_variant.setdefault(answer.variant, set()).add(_key(answer))
+            # A box that stops long hellos, or a server that can't read them, seldom says so: only where a hello as
+            # long got through does a failure speak of the version. The alerts about suites show that it was read.
+            if answer.sent_bytes > self.longest_accepted_bytes and answer.alert not in _ABOUT_SUITES:
+                too_long.add((answer.variant, _key(answer)))
         ways = [
             (sum(1 for variant in cover if variant not in keys_by_variant), key, cover)
             for key in dict.fromkeys(_key(answer) for answer in telling)
             if key[0] in _NEEDED and self._may_be_about(version, key[1])
             for cover in self._covers(version)
             if all(keys_by_variant.get(variant, {key}) == {key} for variant in cover)
+            and (version is TlsVersion.SSL2 or not any((variant, key) in too_long for variant in cover))
         ]
         ways.sort(key=lambda way: way[0])
         return [(key, cover) for _, key, cover in ways]
@@ -227,16 +266,18 @@ class Survey:
         forms = {answer.variant for answer in same}
         text = f"{same[0].text} to {len(same)} hellos in {len(forms)} forms"
         missing = [variant for variant in cover if variant not in forms]
+        decisive = self._decisive(same[0].version, cover) if kind is not AnswerKind.ALERT else tuple(cover)
+        count = sum(answer.variant in decisive for answer in same)
         at = next(index for index, answer in enumerate(self.answers) if answer is same[-1])
         has_control_before = bool(self.controls) and self.controls[0] < at
         has_control_after = bool(self.controls) and self.controls[-1] > at
-        if missing or len(same) < needed:
-            # Between resets a control: a peer that resets at random then gives itself away.
-            wants_control = kind is AnswerKind.RESET and len(same) > 1 and not has_control_after
+        if missing or count < needed:
+            # Between wordless refusals a control: a path that fails at random then gives itself away.
+            wants_control = kind is not AnswerKind.ALERT and len(same) > 1 and not has_control_after
             return Open(
                 GapReason.AMBIGUOUS,
                 f"{text}, which is not enough to be sure: this may have other causes than the version",
-                wanted=None if wants_control else (missing or [_least_asked(cover, same)])[0],
+                wanted=None if wants_control else (missing or [_least_asked(decisive, same)])[0],
                 wants_control=wants_control,
             )
         if not has_control_before:
@@ -255,6 +296,18 @@ class Survey:
             )
         accepted = ", ".join(v.title for v in ALL_VERSIONS if v in self._accepting)
         return Settled(State.DISABLED, f"{text}, while {accepted} was accepted before and after", tuple(same))
+
+    def _decisive(self, version: TlsVersion, cover: Sequence[HelloVariant]) -> tuple[HelloVariant, ...]:
+        """Return the forms on which chance must be beaten: the others may be refused for want of a suite."""
+        if version is TlsVersion.SSL2:
+            return tuple(cover)
+        with_suite = {
+            answer.variant
+            for answer in self.answers
+            if answer.accepted is not None and (answer.accepted is TlsVersion.TLS1_3) == (version is TlsVersion.TLS1_3)
+        }
+        # The long form has every suite.
+        return tuple(v for v in cover if v is HelloVariant.BROAD or v in with_suite) or tuple(cover)
 
     def _covers(self, version: TlsVersion) -> tuple[tuple[HelloVariant, ...], ...]:
         """Return the sets of hello forms that together offer everything the version can have."""
@@ -314,6 +367,21 @@ _CONNECTION_GAPS = {
 
 def _key(answer: Answer) -> Key:
     return answer.kind, answer.alert
+
+
+def _maybe_doubtful(asked: Sequence[Answer]) -> HelloVariant | None:
+    """Return a form that failed once without a word, where another was refused in words: it may have been chance."""
+    if not any(_is_spoken(answer) for answer in asked):
+        return None
+    forms = [answer.variant for answer in asked]
+    return next(
+        (a.variant for a in asked if a.kind in _NOISE_KINDS and forms.count(a.variant) == 1 and a.variant is not None),
+        None,
+    )
+
+
+def _is_spoken(answer: Answer) -> bool:
+    return answer.kind in {AnswerKind.ACCEPTED, AnswerKind.VERSION_REFUSED, AnswerKind.ALERT}
 
 
 def _least_asked(order: Sequence[HelloVariant], asked: Sequence[Answer]) -> HelloVariant:

@@ -259,7 +259,8 @@ def _render_endpoint(entry: EntraEndpoint) -> list[Text]:
 
 def _write_whole(path: Path, content: str) -> None:
     """Write beside the file and put it in place, so that a reader never sees half a report."""
-    if path.exists() and not path.is_file():  # /dev/stdout
+    # A link may be /dev/stdout, and would itself be replaced by a file.
+    if path.is_symlink() or (path.exists() and not path.is_file()):
         path.write_text(content, encoding="utf-8", newline="")
         return
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

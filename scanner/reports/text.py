@@ -18,6 +18,9 @@ from scanner.untrusted import clean_text
 MOST_ROWS = 50
 """Hosts shown in the terminal; the report files have all."""
 
+MOST_REASONS = 10
+"""Different reasons for unknown hosts that are shown in narrow terminals."""
+
 WIDE_COLUMNS = 110
 """Terminals narrower than this get fewer columns."""
 
@@ -47,6 +50,8 @@ def render_result(result: RunResult, *, width: int) -> RenderableType:
     if result.hosts:
         parts.append(_render_hosts(result.hosts, is_wide=width >= WIDE_COLUMNS))
     parts += [_render_answer(result), *_render_findings(result.findings)]
+    if width < WIDE_COLUMNS:
+        parts += _render_unknown(result.hosts)
     return Group(*parts)
 
 
@@ -120,15 +125,31 @@ def _render_answer(result: RunResult) -> Text:
 
 
 def _render_findings(findings: Sequence[Finding]) -> list[Text]:
-    lines: list[Text] = []
     by_rule: dict[tuple[Severity, str, str], list[str]] = {}
     for finding in findings:
         by_rule.setdefault((finding.severity, finding.rule_id, finding.title), []).append(finding.host)
-    for (severity, _, title), names in by_rule.items():
-        hosts = list(dict.fromkeys(names))
-        shown = ", ".join(clean_text(name, max_chars=60) for name in hosts[:5])
-        more = f" and {len(hosts) - 5} more" if len(hosts) > 5 else ""
-        line = Text(f"{severity.value}: ", style=_SEVERITY_STYLES[severity])
-        line.append(f"{title} ({shown}{more})", style="default")
-        lines.append(line)
+    return [
+        _line(severity.value, _SEVERITY_STYLES[severity], title, names)
+        for (severity, _, title), names in by_rule.items()
+    ]
+
+
+def _render_unknown(hosts: Sequence[HostResult]) -> list[Text]:
+    """Return why hosts are unknown, which narrow tables have no column for."""
+    by_reason: dict[str, list[str]] = {}
+    for host in hosts:
+        if host.readiness is Readiness.UNKNOWN:
+            by_reason.setdefault(host.readiness_reason, []).append(host.target.host)
+    lines = [_line("unknown", "yellow", reason, names) for reason, names in list(by_reason.items())[:MOST_REASONS]]
+    if len(by_reason) > MOST_REASONS:
+        lines.append(Text(f"and {len(by_reason) - MOST_REASONS} more reasons; --html, --json and --csv have all"))
     return lines
+
+
+def _line(label: str, style: str, text: str, names: Sequence[str]) -> Text:
+    hosts = list(dict.fromkeys(names))
+    shown = ", ".join(clean_text(name, max_chars=60) for name in hosts[:5])
+    more = f" and {len(hosts) - 5} more" if len(hosts) > 5 else ""
+    line = Text(f"{label}: ", style=style)
+    line.append(f"{clean_text(text, max_chars=160)} ({shown}{more})", style="default")
+    return line

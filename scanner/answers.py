@@ -19,11 +19,15 @@ from scanner.tls.reply import (
     Ssl2Error,
     Ssl2ServerHello,
     decode_reply,
+    decode_reply_after_retry,
 )
 
 
 class AnswerKind(Enum):
     """The kinds of answer that judgement tells apart."""
+
+    # Enum's own hash is written in Python; answers are looked up by their kind ten times a question.
+    __hash__ = object.__hash__
 
     ACCEPTED = auto()
     """A ServerHello that may be given to this hello."""
@@ -132,11 +136,15 @@ def read_answer(exchange: Exchange) -> Answer:
             at=exchange.started_at,
             ending=exchange.ending,
             alert=alert,
-            sent_bytes=len(exchange.sent),
+            sent_bytes=_hello_bytes(exchange.sent, version),
         )
 
     reply = decode_reply(exchange.received, sent=exchange.sent) if exchange.received else Incomplete()
     match reply:
+        case ServerHello(is_retry_request=True):
+            # Where a second hello was answered by a ServerHello, that one says more.
+            after = decode_reply_after_retry(exchange.received)
+            return _read_server_hello(exchange, version, after if isinstance(after, ServerHello) else reply)
         case ServerHello():
             return _read_server_hello(exchange, version, reply)
         case Ssl2ServerHello():
@@ -163,6 +171,13 @@ def read_answer(exchange: Exchange) -> Answer:
             return answer(kind, text)
 
 
+def _hello_bytes(sent: bytes, version: TlsVersion) -> int:
+    """Return the length of the first hello sent; after a HelloRetryRequest a second follows it."""
+    if version is TlsVersion.SSL2:
+        return len(sent)
+    return min(len(sent), 5 + int.from_bytes(sent[3:5], "big"))
+
+
 def _read_server_hello(exchange: Exchange, version: TlsVersion, hello: ServerHello) -> Answer:
     """Accept only what a server may say to this hello: never a version or suite that was not offered."""
     problem = _server_hello_problem(exchange, version, hello)
@@ -187,7 +202,7 @@ def _read_server_hello(exchange: Exchange, version: TlsVersion, hello: ServerHel
         is_completed=engine is not None and engine.completed,
         is_downgraded=is_downgraded,
         suite=hello.suite,
-        sent_bytes=len(exchange.sent),
+        sent_bytes=_hello_bytes(exchange.sent, version),
     )
 
 
@@ -239,5 +254,5 @@ def _read_ssl2_server_hello(exchange: Exchange, version: TlsVersion, hello: Ssl2
         is_nameless=_is_nameless(exchange, version),
         is_completed=exchange.engine is not None and exchange.engine.completed,
         suite=hello.cipher_kinds[0] if has_ciphers else None,
-        sent_bytes=len(exchange.sent),
+        sent_bytes=_hello_bytes(exchange.sent, version),
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from scanner.answers import Answer, read_answer
+from scanner.answers import read_answer
 from scanner.exclusions import Exclusions
 from scanner.model.exchange import Ending, Exchange, HelloVariant, Probe, ProbeRequest
 from scanner.model.runs import HostRecord, Resolution
@@ -20,7 +20,8 @@ from scanner.model.versions import TlsVersion
 from scanner.net.limits import Dispatcher, KeyedLimit
 from scanner.net.network import Conversation, Network, WireLog
 from scanner.net.resolve import Resolver
-from scanner.probes.hello_ladder import Batch, Question, hello_conversation, plan_next
+from scanner.probes.hello_ladder import Batch, Question, hello_conversation
+from scanner.probes.plan_memory import PlanMemory
 from scanner.tls.hello import RANDOM_BYTES, encode_hello
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class Engine:
         self._exclusions = exclusions
         self._connections = KeyedLimit(settings.per_address)
         self._ladders = KeyedLimit(1)
+        self._plans = PlanMemory(confirm=settings.does_confirm)
         self._ids = itertools.count(1)
         self._bounds: set[asyncio.Timeout] = set()
         self._is_stopping = False
@@ -137,7 +139,7 @@ class Engine:
                 await self._ask_all(target, endpoints, exchanges)
         except TimeoutError:
             stopped = "interrupted" if self._is_stopping else "out-of-time"
-        except Exception:
+        except Exception:  # noqa: BLE001  # see below
             # A bug met on one host must not cost the others: it becomes a gap of this host, and is logged.
             _LOG.exception("the program failed on %s", target.host)
             stopped = "failed"
@@ -179,16 +181,13 @@ class Engine:
 
     async def _climb(self, endpoint: Endpoint, exchanges: list[Exchange]) -> None:
         """Put the ladder's questions to one endpoint until it has no more."""
-        answers: list[Answer] = []
+        climb = self._plans.climb()
         async with self._ladders.hold((endpoint.address, endpoint.port)):
-            while True:
-                batch = plan_next(answers, confirm=self._settings.does_confirm)
-                if batch is None:
-                    break
+            while (batch := climb.batch) is not None:
                 if batch.pause_s:
                     await asyncio.sleep(batch.pause_s)
-                answers += [read_answer(exchange) for exchange in await self._ask_batch(endpoint, batch, exchanges)]
-        if any(answer.accepted is not None for answer in answers):
+                climb.add([read_answer(exchange) for exchange in await self._ask_batch(endpoint, batch, exchanges)])
+        if any(answer.accepted is not None for answer in climb.answers):
             self.counters.endpoints_answering += 1
 
     async def _ask_batch(self, endpoint: Endpoint, batch: Batch, exchanges: list[Exchange]) -> list[Exchange]:
@@ -215,7 +214,9 @@ class Engine:
             random=os.urandom(RANDOM_BYTES),
         )
         request = self._request(Probe.HELLO, endpoint, question.version, question.variant)
-        started_at, log = await self._drive(request, hello_conversation(hello))
+        started_at, log = await self._drive(
+            request, hello_conversation(hello, does_retry=question.variant is HelloVariant.RARE)
+        )
         return Exchange(
             request=request,
             started_at=started_at,

@@ -45,7 +45,7 @@ def judge_run(
             continue
         try:
             host, own = judge_record(run, record, policy)
-        except Exception:
+        except Exception:  # noqa: BLE001  # see below
             # Bytes that our own judgement fails on must not cost the report: without them the host is UNKNOWN.
             _LOG.exception("the program failed to judge %s", record.target.host)
             host, own = judge_record(run, replace(record, exchanges=(), stopped="failed"), policy)

@@ -62,7 +62,7 @@ class HostRecord:
     exchanges: tuple[Exchange, ...]
     """Every exchange, in the order asked."""
     stopped: str | None = None
-    """``interrupted``, ``out-of-time`` or ``failed`` (a bug of ours) where the questions were not all put; else None."""
+    """``interrupted``, ``out-of-time`` or ``failed`` (our bug) where the questions were not all put; else None."""
 
 
 class CheckState(StrEnum):

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
+from typing import cast
 
 from scanner.answers import Answer, AnswerKind
 from scanner.model.evidence import State
 from scanner.model.exchange import Ending, HelloVariant
 from scanner.model.versions import ALL_VERSIONS, TlsVersion
-from scanner.survey import Open, Settled, Survey
-from scanner.tls.reply import read_reply
+from scanner.survey import NOISE_KINDS, Open, Settled, Survey
+from scanner.tls.reply import Reply, ServerHello, read_reply
+from scanner.tls.retry import maybe_second_hello
 
 FIRST_ROUND: tuple[TlsVersion, ...] = (
     TlsVersion.TLS1_2,
@@ -56,17 +59,28 @@ class Batch:
     """Seconds to wait first."""
 
 
-def hello_conversation(hello: bytes) -> Generator[bytes, bytes, None]:
-    """Send one hello and read until the reply is decided."""
-    reader = read_reply(sent=hello)
+def hello_conversation(hello: bytes, *, does_retry: bool = False) -> Generator[bytes, bytes, None]:
+    """Send one hello and read until the reply is decided.
+
+    does_retry: whether a HelloRetryRequest is answered by a second hello, to get to the ServerHello.
+    """
+    reply = yield from _ask_once(hello, sent=hello)
+    if does_retry and isinstance(reply, ServerHello) and reply.is_retry_request:
+        second = maybe_second_hello(hello, reply)
+        if second is not None:
+            yield from _ask_once(second, sent=b"")
+
+
+def _ask_once(hello: bytes, *, sent: bytes) -> Generator[bytes, bytes, Reply]:
+    reader = read_reply(sent=sent)
     next(reader)
     data = yield hello
     try:
         while True:
             reader.send(data)
             data = yield b""
-    except StopIteration:
-        return
+    except StopIteration as stop:
+        return cast("Reply", stop.value)
 
 
 def plan_next(answers: Sequence[Answer], *, confirm: bool) -> Batch | None:
@@ -121,13 +135,18 @@ def _plan_rest(answers: Sequence[Answer], *, confirm: bool) -> Batch | None:
     survey = Survey(answers)
     standings = {version: survey.standing(version) for version in FIRST_ROUND}
     failures = _failures_in_a_row(survey)
-    pause_s = _pause_s(survey, failures)
+    streak = _wordless_streak(survey)
+    if streak >= _MOST_CONTROL_FAILURES and all(
+        answer.kind is AnswerKind.NO_CONNECTION for answer in survey.answers[-_MOST_CONTROL_FAILURES:]
+    ):
+        return None  # nobody is there any more
+    pause_s = _pause_s(survey, max(failures, streak - 1))
     wanted = [
         Question(version, standing.wanted)
         for version, standing in standings.items()
         if isinstance(standing, Open) and standing.wanted is not None
     ]
-    if failures >= 1 and survey.controls:
+    if survey.controls and (failures >= 1 or (survey.is_noisy and streak > 1)):
         # Before anything else counts again, the peer must be seen to be well.
         control = _control(survey, confirm=False)
         return None if control is None or failures >= _MOST_CONTROL_FAILURES else Batch((control,), pause_s)
@@ -164,6 +183,12 @@ def _failures_in_a_row(survey: Survey) -> int:
             break
         count += (answer.version, answer.variant) in good
     return count
+
+
+def _wordless_streak(survey: Survey) -> int:
+    """Return how many answers in a row, up to the last, were failures that trouble on the way can forge."""
+    streak = takewhile(lambda answer: answer.kind in NOISE_KINDS, reversed(survey.answers))
+    return sum(1 for _ in streak)
 
 
 def _pause_s(survey: Survey, failures: int) -> float:

@@ -11,21 +11,10 @@ from functools import cache, lru_cache
 from scanner.model.exchange import HelloVariant
 from scanner.model.versions import TlsVersion
 from scanner.tls import suites
+from scanner.tls.retry import KEY_SHARES
 
 RANDOM_BYTES = 64
 """Random bytes a hello needs: 32 for the random (or challenge), 32 for the session id of a TLS 1.3 hello."""
-
-# RFC 7748 section 6.1 (Alice's public key) and RFC 5903 sections 8.1, 8.2 (gi): valid points, from test vectors.
-# Nobody computes a secret from them: the conversation ends at the ServerHello.
-_SHARE_X25519 = bytes.fromhex("8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a")
-_SHARE_P256 = bytes.fromhex(
-    "04dad0b65394221cf9b051e1feca5787d098dfe637fc90b9ef945d0c3772581180"
-    "5271a0461cdb8252d61f1c456fa3e59ab1f45b33accf5f58389e0577b8990bb3"
-)
-_SHARE_P384 = bytes.fromhex(
-    "04667842d7d180ac2cde6f74f37551f55755c7645c20ef73e31634fe72b4c55ee6de3ac808acb4bdb4c88732aee95f41aa"
-    "9482ed1fc0eeb9cafc4984625ccfc23f65032149e0e144ada024181535a0f38eeb9fcff3c2c947dae69b4c634573a81c"
-)
 
 _EXT_SERVER_NAME = 0
 _EXT_SUPPORTED_GROUPS = 10
@@ -159,11 +148,8 @@ def _key_shares(variant: HelloVariant) -> bytes:
     if variant is HelloVariant.BROAD:
         return b""
     if variant is HelloVariant.COMPACT:
-        return b"\x00\x1d" + _vector16(_SHARE_X25519)
-    return b"".join(
-        group.to_bytes(2, "big") + _vector16(share)
-        for group, share in ((29, _SHARE_X25519), (23, _SHARE_P256), (24, _SHARE_P384))
-    )
+        return b"\x00\x1d" + _vector16(KEY_SHARES[29])
+    return b"".join(group.to_bytes(2, "big") + _vector16(KEY_SHARES[group]) for group in (29, 23, 24))
 
 
 def _server_name(name: str) -> bytes:

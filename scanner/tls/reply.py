@@ -44,6 +44,10 @@ class ServerHello:
     """Code point of the cipher suite chosen."""
     is_retry_request: bool
     """True for HelloRetryRequest."""
+    retry_group: int | None = None
+    """The group a HelloRetryRequest asks a share for; None where it asks for none."""
+    cookie: bytes = b""
+    """The cookie a HelloRetryRequest wants back; empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +123,26 @@ def decode_reply(data: bytes, *, sent: bytes = b"") -> Reply:
     except StopIteration as stop:
         return cast("Reply", stop.value)
     raise AssertionError("the reader ends when it is told that no more bytes come")
+
+
+def decode_reply_after_retry(data: bytes) -> Reply:
+    """Return what follows the HelloRetryRequest that the bytes begin with; Incomplete where nothing does.
+
+    Records of change_cipher_spec in between (RFC 8446 appendix D.4) are passed over.
+    """
+    at = 0
+    handshake_bytes = 0
+    needed: int | None = None
+    message = bytearray()
+    while at + 5 <= len(data) and (needed is None or handshake_bytes < needed):
+        length = int.from_bytes(data[at + 3 : at + 5], "big")
+        if data[at] == _HANDSHAKE:
+            message += data[at + 5 : at + 5 + length]
+            handshake_bytes = len(message)
+            if handshake_bytes >= 4:
+                needed = 4 + int.from_bytes(message[1:4], "big")
+        at += 5 + length
+    return decode_reply(data[at:]) if needed is not None and handshake_bytes == needed else Incomplete()
 
 
 def read_reply(*, sent: bytes = b"") -> Generator[None, bytes, Reply]:
@@ -215,25 +239,35 @@ def _decode_server_hello(body: bytes) -> Reply:
         return Malformed(problem="a ServerHello whose session id does not fit")
     suite = int.from_bytes(body[session_end : session_end + 2], "big")
     version = legacy_version
+    is_retry_request = random == HELLO_RETRY_REQUEST_RANDOM
+    retry_group: int | None = None
+    cookie = b""
     at = session_end + 3
     end = min(len(body), at + 2 + int.from_bytes(body[at : at + 2], "big"))
     at += 2
     while at + 4 <= end:
         number = int.from_bytes(body[at : at + 2], "big")
         size = int.from_bytes(body[at + 2 : at + 4], "big")
+        data = body[at + 4 : at + 4 + size]
         if at + 4 + size > end:
             return Malformed(problem="a ServerHello whose extensions do not fit")
         if number == 43:
             if size != 2:
                 return Malformed(problem="a ServerHello with a broken supported_versions")
-            version = int.from_bytes(body[at + 4 : at + 6], "big")
+            version = int.from_bytes(data, "big")
+        elif number == 51 and is_retry_request and size == 2:
+            retry_group = int.from_bytes(data, "big")
+        elif number == 44 and is_retry_request:
+            cookie = data[2:]
         at += 4 + size
     return ServerHello(
         version=version,
         legacy_version=legacy_version,
         random=random,
         suite=suite,
-        is_retry_request=random == HELLO_RETRY_REQUEST_RANDOM,
+        is_retry_request=is_retry_request,
+        retry_group=retry_group,
+        cookie=cookie,
     )
 
 

@@ -7,9 +7,8 @@ it and hands out permits in order of arrival.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Hashable
-from contextlib import asynccontextmanager
+from collections import deque
+from collections.abc import Hashable
 
 from asyncio_throttle.throttler import Throttler
 
@@ -61,20 +60,54 @@ class KeyedLimit:
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self._semaphores: dict[Hashable, asyncio.Semaphore] = {}
-        self._users: Counter[Hashable] = Counter()
+        self._places: dict[Hashable, _Place] = {}
 
-    @asynccontextmanager
-    async def hold(self, key: Hashable) -> AsyncIterator[None]:
-        """Wait for one of the key's places and hold it."""
-        semaphore = self._semaphores.get(key)
-        if semaphore is None:
-            semaphore = self._semaphores[key] = asyncio.Semaphore(self._count)
-        self._users[key] += 1
+    def hold(self, key: Hashable) -> _Hold:
+        """Return an asynchronous context that waits for one of the key's places and holds it."""
+        return _Hold(self, key)
+
+    async def enter(self, key: Hashable) -> None:
+        """Wait for a place; every enter that returns needs a leave."""
+        place = self._places.get(key)
+        if place is None:
+            place = self._places[key] = _Place(asyncio.Semaphore(self._count))
+        place.users += 1
         try:
-            async with semaphore:
-                yield
-        finally:
-            self._users[key] -= 1
-            if not self._users[key]:  # a sweep must not remember every address it passed
-                del self._users[key], self._semaphores[key]
+            await place.semaphore.acquire()
+        except BaseException:
+            self._forget(key, place)
+            raise
+
+    def leave(self, key: Hashable) -> None:
+        """Give a place back."""
+        place = self._places[key]
+        place.semaphore.release()
+        self._forget(key, place)
+
+    def _forget(self, key: Hashable, place: _Place) -> None:
+        place.users -= 1
+        if not place.users:  # a sweep must not remember every address it passed
+            del self._places[key]
+
+
+class _Place:
+    __slots__ = ("semaphore", "users")
+
+    def __init__(self, semaphore: asyncio.Semaphore) -> None:
+        self.semaphore = semaphore
+        self.users = 0
+
+
+class _Hold:
+    # A class and not contextlib's generator: this runs for every connection, and costs a third.
+    __slots__ = ("_key", "_limit")
+
+    def __init__(self, limit: KeyedLimit, key: Hashable) -> None:
+        self._limit = limit
+        self._key = key
+
+    async def __aenter__(self) -> None:
+        await self._limit.enter(self._key)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._limit.leave(self._key)

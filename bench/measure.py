@@ -1,0 +1,126 @@
+"""Runs one command and says what it took; and what many such runs say together."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.answers import maybe_wrong
+from bench.servers import client_core
+from bench.tools import Job, Tool, shown
+
+_REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run of one tool."""
+
+    tool: str
+    hosts: int
+    wall_s: float
+    cpu_s: float
+    """User and system time of the command and the children it waited for."""
+    problem: str | None
+    """Why the time must not be counted; None where every answer was right."""
+    command: str
+
+    @property
+    def hosts_per_s(self) -> float:
+        return self.hosts / self.wall_s
+
+    @property
+    def cpu_ms_per_host(self) -> float:
+        return self.cpu_s * 1000 / self.hosts
+
+
+def run_tool(tool: Tool, hosts: Sequence[str], port: int, versions: frozenset[str], *, limit_s: float) -> Run:
+    """Run a tool once, on the clients' core, and hold its answers against the truth."""
+    own = hosts[: tool.most_hosts] if tool.most_hosts else hosts
+    folder = Path(tempfile.mkdtemp(prefix="bench-run-"))
+    try:
+        job = Job(folder=folder, hosts=own, port=port)
+        tool.write_targets(job)
+        command = tool.command(job)
+        wall_s, cpu_s, code = run_command(command, folder / "stdout", folder / "stderr", limit_s=limit_s)
+        problem = None
+        if code is None:
+            problem = f"not done after {limit_s:.0f} s"
+        elif code not in tool.exits:
+            problem = f"exit code {code}: {(folder / 'stderr').read_text(errors='replace')[-200:]!r}"
+        else:
+            source = folder / "stdout" if tool.has_stdout_answers else job.output
+            try:
+                answers = tool.parse(source.read_text(errors="replace"))
+            except (OSError, ValueError, KeyError) as error:
+                problem = f"its output can't be read: {type(error).__name__}: {error}"
+            else:
+                problem = maybe_wrong(answers, own, versions)
+        return Run(
+            tool=tool.id,
+            hosts=len(own),
+            wall_s=wall_s,
+            cpu_s=cpu_s,
+            problem=problem,
+            command=shown(command, folder),
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def run_command(
+    command: Sequence[str], stdout: Path, stderr: Path, *, limit_s: float
+) -> tuple[float, float, int | None]:
+    """Return (wall seconds, CPU seconds of the command and its children, exit code or None when it was cut off)."""
+    core = client_core()
+    with stdout.open("wb") as out, stderr.open("wb") as err:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            cwd=_REPOSITORY,
+            start_new_session=True,
+            preexec_fn=lambda: os.sched_setaffinity(0, core),
+        )
+        # Waiting must not poll: a poll interval would be added to every time.
+        pidfd = os.pidfd_open(process.pid)
+        try:
+            is_done = bool(select.select([pidfd], [], [], limit_s)[0])
+        finally:
+            os.close(pidfd)
+        if not is_done:
+            os.killpg(process.pid, 9)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall_s = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return wall_s, usage.ru_utime + usage.ru_stime, process.returncode if is_done else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """A median with what it was drawn from."""
+
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        return cls(median=statistics.median(values), least=min(values), most=max(values))
+
+
+def ratios(ours: Sequence[Run], theirs: Sequence[Run]) -> Spread:
+    """Return how many times more hosts a second ours does, paired round by round; few rounds of theirs are reused."""
+    return Spread.of(
+        [run.hosts_per_s / theirs[min(at, len(theirs) - 1)].hosts_per_s for at, run in enumerate(ours)]
+    )

@@ -1,0 +1,170 @@
+"""nginx on every loopback address, with a known set of versions: what every tool in a run is asked about."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
+
+ALL_VERSIONS = ("SSL2", "SSL3", "TLS1.0", "TLS1.1", "TLS1.2", "TLS1.3")
+FIRST_ADDRESS = IPv4Address("127.1.0.1")
+_SERVER_PATH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One configuration of nginx."""
+
+    id: str
+    title: str
+    protocols: str
+    """nginx's ssl_protocols."""
+    versions: frozenset[str]
+    """What these protocols mean, in ALL_VERSIONS' names: the truth that every answer is held against."""
+    is_ecdsa: bool
+
+
+ROWS = (
+    Row(
+        id="rsa",
+        title="RSA-2048, TLS 1.0 to 1.3",
+        protocols="TLSv1 TLSv1.1 TLSv1.2 TLSv1.3",
+        versions=frozenset({"TLS1.0", "TLS1.1", "TLS1.2", "TLS1.3"}),
+        is_ecdsa=False,
+    ),
+    Row(
+        id="ecdsa",
+        title="ECDSA P-256, TLS 1.2 and 1.3",
+        protocols="TLSv1.2 TLSv1.3",
+        versions=frozenset({"TLS1.2", "TLS1.3"}),
+        is_ecdsa=True,
+    ),
+)
+
+_CONFIG = """
+daemon off;
+master_process on;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log crit;
+events {{ worker_connections 8192; multi_accept on; }}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  server {{
+    listen 0.0.0.0:{port} ssl backlog=4096;
+    ssl_certificate {folder}/certificate.pem;
+    ssl_certificate_key {folder}/key.pem;
+    ssl_protocols {protocols};
+    ssl_ciphers ALL:@SECLEVEL=0;
+    ssl_session_cache off;
+    ssl_session_tickets off;
+    return 204;
+  }}
+}}
+"""
+
+
+def find_server() -> str | None:
+    return shutil.which("nginx", path=_SERVER_PATH)
+
+
+def addresses(count: int) -> list[str]:
+    """Return the first `count` listeners: addresses of 127.1.0.0/16, one after the other."""
+    return [str(FIRST_ADDRESS + at) for at in range(count)]
+
+
+def client_core() -> set[int]:
+    return {min(os.sched_getaffinity(0))}
+
+
+def server_core() -> set[int]:
+    """Return a core the clients do not use; where there is only one, that one."""
+    return {max(os.sched_getaffinity(0))}
+
+
+def _write_certificate(folder: Path, *, is_ecdsa: bool) -> None:
+    key = ec.generate_private_key(ec.SECP256R1()) if is_ecdsa else rsa.generate_private_key(65537, 2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench.example")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=30))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("bench.example")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "certificate.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+
+
+@contextmanager
+def running_nginx(row: Row, port: int) -> Iterator[None]:
+    """Run nginx on all loopback addresses at a port until the block ends; one worker, on a core of its own."""
+    nginx = find_server()
+    if nginx is None:
+        raise SystemExit("bench needs nginx (Debian: apt-get install nginx-light)")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))
+        except OSError as error:
+            raise SystemExit(f"port {port} is taken; give another with --port") from error
+    core = server_core()
+    with tempfile.TemporaryDirectory(prefix="bench-nginx-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        _write_certificate(folder, is_ecdsa=row.is_ecdsa)
+        config = folder / "nginx.conf"
+        config.write_text(_CONFIG.format(folder=folder, port=port, protocols=row.protocols))
+        process = subprocess.Popen(
+            [nginx, "-p", str(folder), "-c", str(config), "-e", str(folder / "error.log")],
+            stderr=subprocess.PIPE,
+            preexec_fn=lambda: os.sched_setaffinity(0, core),
+        )
+        try:
+            _wait(process, port)
+            yield
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def _wait(process: subprocess.Popen[bytes], port: int) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise SystemExit(f"nginx ended: {process.stderr.read().decode()}")
+        try:
+            with socket.create_connection((str(FIRST_ADDRESS), port), 2) as sock, context.wrap_socket(sock):
+                return
+        except OSError:
+            time.sleep(0.05)
+    raise SystemExit("nginx does not answer")

@@ -97,8 +97,8 @@ def expand(*parsed: ParsedTargets, max_addresses: int = MAX_ADDRESSES) -> tuple[
 
     Ranges become one target an address, nodes of a farm get the name of its first named AD FS target as server name,
     excluded addresses and ports go, and of targets with the same host, ports and server name the first stays (but one
-    asked for by itself takes the place of one from a range). max_addresses bounds the addresses of all ranges
-    together, counted before anything is removed. Raises TargetsError where a source has errors or the bound is passed.
+    asked for by itself takes the place of one from a range, and one with a role that of a plain server). max_addresses
+    bounds the addresses of all ranges together, counted before anything is removed. Raises TargetsError where a source has errors or the bound is passed.
     """
     errors = [error for source in parsed for error in source.errors]
     if errors:
@@ -112,7 +112,7 @@ def expand(*parsed: ParsedTargets, max_addresses: int = MAX_ADDRESSES) -> tuple[
         for target in _materialise(item, named, exclusions):
             key = (target.host, target.ports, target.sni)
             kept = merged.get(key)
-            if kept is None or (kept.is_from_range and not target.is_from_range):
+            if kept is None or _says_more(target, kept):
                 merged[key] = target
     return tuple(merged.values())
 
@@ -135,6 +135,13 @@ def render_targets(targets: Iterable[Target]) -> str:
             lines.append(f"[{section}]")
         lines.append(_render_line(target, SECTIONS[section]))
     return "".join(f"{line}\n" for line in lines)
+
+
+def _says_more(target: Target, kept: Target) -> bool:
+    """Whether the later of two lines for one thing says more: it names it, or gives it a role that counts."""
+    if kept.is_from_range != target.is_from_range:
+        return kept.is_from_range
+    return kept.role is Role.SERVER and target.role is not Role.SERVER
 
 
 def _failed(source: str, line: int, problem: str, mend: str) -> ParsedTargets:

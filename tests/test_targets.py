@@ -315,3 +315,12 @@ def test_the_example_file_with_its_commented_lines_made_active_is_valid():
     parsed = parse_targets(text, source="t")
     assert parsed.errors == ()
     assert {target.cloud for target in expand(parsed)} == {None, "global", "usgov", "china"}
+
+
+def test_a_role_takes_the_place_of_a_plain_server():
+    parsed = parse_targets("[servers]\nsts.example.com tag=a\n[adfs]\nsts.example.com\n", source="t")
+    (target,) = expand(parsed)
+    assert (target.role, target.optional_ports) == (Role.ADFS, (49443,))
+    parsed = parse_targets("[adfs]\nsts.example.com\n[servers]\nsts.example.com\n", source="t")
+    (target,) = expand(parsed)
+    assert target.role is Role.ADFS

@@ -46,9 +46,11 @@ class Dispatcher:
             await self._has_waiting.wait()
             while self._waiting:
                 await throttler.acquire()  # type: ignore[no-untyped-call]  # the library is not annotated
-                turn = self._waiting.popleft()
-                if not turn.done():  # cancelled while waiting
-                    turn.set_result(None)
+                while self._waiting:
+                    turn = self._waiting.popleft()
+                    if not turn.done():  # who was cancelled while waiting costs the others nothing
+                        turn.set_result(None)
+                        break
                 handed_out += 1
                 if handed_out % _YIELD_EVERY == 0:
                     await asyncio.sleep(0)

@@ -98,7 +98,8 @@ def expand(*parsed: ParsedTargets, max_addresses: int = MAX_ADDRESSES) -> tuple[
     Ranges become one target an address, nodes of a farm get the name of its first named AD FS target as server name,
     excluded addresses and ports go, and of targets with the same host, ports and server name the first stays (but one
     asked for by itself takes the place of one from a range, and one with a role that of a plain server). max_addresses
-    bounds the addresses of all ranges together, counted before anything is removed. Raises TargetsError where a source has errors or the bound is passed.
+    bounds the addresses of all ranges together, counted before anything is removed. Raises TargetsError
+    where a source has errors or the bound is passed.
     """
     errors = [error for source in parsed for error in source.errors]
     if errors:

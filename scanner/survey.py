@@ -39,7 +39,7 @@ Key = tuple[AnswerKind, int | None]
 _ABOUT_SUITES = frozenset({HANDSHAKE_FAILURE, INSUFFICIENT_SECURITY})
 """Alerts of a server that read the whole hello."""
 
-_NOISE_KINDS = frozenset({AnswerKind.CLOSED, AnswerKind.RESET, AnswerKind.SILENT, AnswerKind.NO_CONNECTION})
+NOISE_KINDS = frozenset({AnswerKind.CLOSED, AnswerKind.RESET, AnswerKind.SILENT, AnswerKind.NO_CONNECTION})
 """Kinds that trouble on the way can forge. An alert is spoken by the peer."""
 
 
@@ -78,6 +78,9 @@ class Survey:
             if answer.accepted is not None:
                 self._accepting.setdefault(answer.accepted, []).append(answer)
         self.controls = tuple(at for at, answer in enumerate(self.answers) if answer.is_control)
+        self.first_accepted = next(
+            (at for at, answer in enumerate(self.answers) if answer.accepted is not None), len(self.answers)
+        )
         self.longest_accepted_bytes = max(
             (
                 answer.sent_bytes
@@ -115,13 +118,13 @@ class Survey:
         failed_spoken = {
             _key(answer)
             for answer in self.answers
-            if answer.kind in _NOISE_KINDS and answer.variant is not None and (answer.version, answer.variant) in spoken
+            if answer.kind in NOISE_KINDS and answer.variant is not None and (answer.version, answer.variant) in spoken
         }
         # The same form of hello works elsewhere, and the version works with another form: trouble on the way.
         failed_enabled = {
             _key(answer)
             for answer in self.answers
-            if answer.kind in _NOISE_KINDS
+            if answer.kind in NOISE_KINDS
             and answer.version in self._accepting
             and (answer.variant in self.usable_variants or answer.version is TlsVersion.SSL2)
         }
@@ -135,7 +138,7 @@ class Survey:
     @cached_property
     def is_noisy(self) -> bool:
         """Whether trouble on the way was seen: a rate limit, an IDS, a flaky path."""
-        return any(kind in _NOISE_KINDS for kind, _ in self.noise)
+        return any(kind in NOISE_KINDS for kind, _ in self.noise)
 
     @cached_property
     def is_inconsistent(self) -> bool:
@@ -269,7 +272,8 @@ class Survey:
         decisive = self._decisive(same[0].version, cover) if kind is not AnswerKind.ALERT else tuple(cover)
         count = sum(answer.variant in decisive for answer in same)
         at = next(index for index, answer in enumerate(self.answers) if answer is same[-1])
-        has_control_before = bool(self.controls) and self.controls[0] < at
+        # Before it any accepted hello will do, if at any time one was accepted under the right name.
+        has_control_before = bool(self.controls) and self.first_accepted < at
         has_control_after = bool(self.controls) and self.controls[-1] > at
         if missing or count < needed:
             # Between wordless refusals a control: a path that fails at random then gives itself away.
@@ -375,7 +379,7 @@ def _maybe_doubtful(asked: Sequence[Answer]) -> HelloVariant | None:
         return None
     forms = [answer.variant for answer in asked]
     return next(
-        (a.variant for a in asked if a.kind in _NOISE_KINDS and forms.count(a.variant) == 1 and a.variant is not None),
+        (a.variant for a in asked if a.kind in NOISE_KINDS and forms.count(a.variant) == 1 and a.variant is not None),
         None,
     )
 

@@ -150,11 +150,6 @@ def _plan_rest(answers: Sequence[Answer], *, confirm: bool) -> Batch | None:
         # Before anything else counts again, the peer must be seen to be well.
         control = _control(survey, confirm=False)
         return None if control is None or failures >= _MOST_CONTROL_FAILURES else Batch((control,), pause_s)
-    if wanted and survey.enabled and not survey.controls:
-        # Enabled by HelloRetryRequest only: a control now saves asking every refused version once more later.
-        control = _control(survey, confirm=False)
-        if control is not None:
-            return Batch((control,), pause_s)
     if wanted:
         silent = [question for question in wanted if _was_only_silent(survey, question.version)]
         may_ask_together = len(silent) > 1 and all(_asks(survey, q.version) < 2 for q in silent)
@@ -210,11 +205,11 @@ def _control(survey: Survey, *, confirm: bool) -> Question | None:
         return Question(survey.answers[survey.controls[0]].version, None)
     if TlsVersion.TLS1_3 in survey.enabled:
         # Only HelloRetryRequests so far: with real key shares the server has to look at name and certificate.
+        if confirm and not _has_handshake(survey, TlsVersion.TLS1_3):
+            return Question(TlsVersion.TLS1_3, None)
         for variant in (HelloVariant.RARE, HelloVariant.COMPACT):
             if _asks(survey, TlsVersion.TLS1_3, variant) == 0:
                 return Question(TlsVersion.TLS1_3, variant)
-        if confirm and not _has_handshake(survey, TlsVersion.TLS1_3):
-            return Question(TlsVersion.TLS1_3, None)
     return None
 
 

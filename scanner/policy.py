@@ -118,7 +118,7 @@ def parse_policy(text: str) -> Policy:
 def plain_vendor(name: str) -> str:
     """Return a vendor's name as it is compared: ``F5 BIG-IP v17.1`` is ``f5 big ip``."""
     words = re.sub(r"[^a-z0-9.]+", " ", name.casefold()).split()
-    while len(words) > 1 and re.fullmatch(r"v?\d[\w.]*", words[-1]):
+    while len(words) > 1 and re.fullmatch(r"[vr]?\d[\w.]*", words[-1]):
         words.pop()
     return " ".join(words)
 

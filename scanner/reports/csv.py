@@ -62,6 +62,8 @@ def _facts(verdict: Verdict) -> tuple[str, ...]:
 
 def _cell(value: object) -> object:
     """Keep spreadsheets from running what a peer sent: a text that begins like a formula gets an apostrophe."""
-    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
-        return "'" + value
-    return value
+    if not isinstance(value, str):
+        return value
+    # Lone surrogates have no UTF-8, and NUL ends the file for some readers.
+    text = value.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\0")
+    return "'" + text if text.startswith(_FORMULA_STARTS) else text

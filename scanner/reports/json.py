@@ -20,7 +20,9 @@ JsonObject = dict[str, Any]
 
 def render_json(result: RunResult) -> str:
     """Return the report as JSON text, indented, ending in a newline."""
-    return json.dumps(build_report(result), indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(build_report(result), indent=1, ensure_ascii=False) + "\n"
+    # A lone surrogate has no UTF-8; its JSON escape (RFC 8259 section 7) looks as Python's backslashreplace has it.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def build_report(result: RunResult) -> JsonObject:

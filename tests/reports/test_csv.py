@@ -1,0 +1,82 @@
+"""CSV: a row for each endpoint and version, safe to open in a spreadsheet."""
+
+import csv
+import dataclasses
+import io
+from pathlib import Path
+
+import pytest
+
+from scanner.reports.csv import COLUMNS, render_csv
+from tests.reports.sample import build_result
+
+DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+
+
+def _rows(result):
+    return list(csv.DictReader(io.StringIO(render_csv(result), newline="")))
+
+
+def test_every_endpoint_has_six_rows_and_a_host_without_endpoints_too():
+    result = build_result(40)
+    rows = _rows(result)
+    assert len(rows) == sum(6 * max(1, len(host.endpoints)) for host in result.hosts)
+    unresolved = [host for host in result.hosts if not host.endpoints]
+    assert unresolved
+    own = [row for row in rows if row["host"] == unresolved[0].target.host]
+    assert [row["version"] for row in own] == ["SSL2", "SSL3", "TLS1.0", "TLS1.1", "TLS1.2", "TLS1.3"]
+    assert {(row["address"], row["port"], row["state"]) for row in own} == {("", "", "unknown")}
+
+
+def test_a_row_says_what_the_endpoint_says():
+    result = build_result(40)
+    rows = iter(_rows(result))
+    for host in result.hosts:
+        for endpoint in host.endpoints:
+            for verdict in endpoint.verdicts:
+                row = next(rows)
+                assert (row["host"], row["address"], row["port"]) == (
+                    host.target.host,
+                    endpoint.endpoint.address,
+                    str(endpoint.endpoint.port),
+                )
+                assert (row["version"], row["state"]) == (verdict.version.label, verdict.state.value)
+                assert row["readiness"] == host.readiness.value
+                assert (row["basis"] == "") == (not verdict.supporting)
+                assert (row["gap"] != "") == (verdict.state.value == "unknown")
+                assert row["disputed"] == ("yes" if verdict.is_disputed else "no")
+        if not host.endpoints:
+            for _ in range(6):
+                next(rows)
+
+
+def test_rfc_4180_line_ends_and_header():
+    text = render_csv(build_result(1))
+    assert text.startswith("host,role,address,port,server_name,direction,version,state,")
+    assert text.count("\r\n") == text.count("\n") == 7
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_what_a_peer_sent_is_no_formula(start):
+    result = build_result(1)
+    host = result.hosts[0]
+    verdict = dataclasses.replace(host.endpoints[0].verdicts[0], reason=f"{start}cmd|' /C calc'!A0")
+    endpoint = dataclasses.replace(host.endpoints[0], verdicts=(verdict,))
+    host = dataclasses.replace(host, endpoints=(endpoint,))
+    (row,) = _rows(dataclasses.replace(result, hosts=(host,)))
+    assert row["reason"].startswith("'" + start)
+
+
+def test_hostile_text_breaks_no_row_and_can_be_written():
+    result = build_result(40, is_hostile=True)
+    text = render_csv(result)
+    text.encode("utf-8")
+    assert "\0" not in text
+    rows = _rows(result)
+    assert len(rows) == sum(6 * max(1, len(host.endpoints)) for host in result.hosts)
+    assert {row["state"] for row in rows} == {"enabled", "disabled", "unknown"}
+
+
+def test_every_column_is_documented():
+    for column in COLUMNS:
+        assert f"`{column}`" in DOCUMENT, column

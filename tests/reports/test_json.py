@@ -1,0 +1,225 @@
+"""The JSON report is a contract: schema, code and document say the same, and results of all kinds keep to it."""
+
+import dataclasses
+import json
+import re
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from scanner.model.evidence import Basis, GapReason, State
+from scanner.model.runs import CheckState
+from scanner.model.subjects import Direction, Role
+from scanner.model.verdicts import Readiness, Severity
+from scanner.model.versions import ALL_VERSIONS
+from scanner.reports.json import build_report, render_json
+from tests.reports.sample import build_result
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SCHEMA = json.loads((files("scanner.reports") / "report.schema.json").read_text(encoding="utf-8"))
+DEFINITIONS = SCHEMA["$defs"]
+DOCUMENT = (REPOSITORY / "docs" / "json-report.md").read_text(encoding="utf-8")
+
+
+def _is_time(text):
+    return not isinstance(text, str) or datetime.fromisoformat(text).utcoffset() == UTC.utcoffset(None)
+
+
+FORMATS = jsonschema.FormatChecker(formats=())
+FORMATS.checks("date-time", raises=ValueError)(_is_time)
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=FORMATS)
+
+
+def _objects():
+    """Every object of the schema by its name; the report itself is "The report"."""
+    return {"The report": SCHEMA, **{name: item for name, item in DEFINITIONS.items() if "properties" in item}}
+
+
+def _mismatches(value, schema, path="report"):
+    """Members that the report has and the schema has not, or the other way round, by path."""
+    schema = DEFINITIONS[schema["$ref"].rsplit("/", 1)[1]] if "$ref" in schema else schema
+    if isinstance(value, list):
+        return {found for item in value for found in _mismatches(item, schema["items"], f"{path}[]")}
+    if not isinstance(value, dict) or "properties" not in schema:
+        return set()
+    found = {f"{path}.{name}" for name in value.keys() ^ schema["properties"].keys()}
+    for name in value.keys() & schema["properties"].keys():
+        found |= _mismatches(value[name], schema["properties"][name], f"{path}.{name}")
+    return found
+
+
+@pytest.fixture(scope="module", params=["ordinary", "hostile", "interrupted", "empty"])
+def result(request):
+    return {
+        "ordinary": lambda: build_result(40),
+        "hostile": lambda: build_result(40, is_hostile=True),
+        "interrupted": lambda: build_result(20, is_complete=False),
+        "empty": lambda: build_result(0),
+    }[request.param]()
+
+
+def test_the_schema_is_a_schema():
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_results_of_all_kinds_keep_to_the_schema(result):
+    report = json.loads(render_json(result).encode("utf-8"))
+    assert [f"{error.json_path}: {error.message[:200]}" for error in VALIDATOR.iter_errors(report)] == []
+
+
+def test_code_and_schema_have_the_same_members():
+    report = build_report(build_result(40))
+    assert _mismatches(report, SCHEMA) == set()
+    # The comparison goes wherever the sample goes: to every object of the contract.
+    assert report["findings"]
+    endpoints = [endpoint for host in report["hosts"] for endpoint in host["endpoints"]]
+    certificates = [certificate for endpoint in endpoints for certificate in endpoint["certificates"]]
+    verdicts = [verdict for endpoint in endpoints for verdict in endpoint["verdicts"]]
+    for some in (
+        endpoints,
+        certificates,
+        [trust for certificate in certificates for trust in certificate["trust"]],
+        [handshake for endpoint in endpoints for handshake in endpoint["handshakes"]],
+        [item for verdict in verdicts for item in verdict["evidence"]],
+        [item for verdict in verdicts for item in verdict["opposing"]],
+        [gap for verdict in verdicts for gap in verdict["gaps"]],
+        [check for host in report["hosts"] for check in host["checks"]],
+        [citation for finding in report["findings"] for citation in finding["citations"]],
+    ):
+        assert some
+
+
+@pytest.mark.parametrize("name", _objects())
+def test_every_member_is_typed_and_required_and_others_are_allowed(name):
+    item = _objects()[name]
+    assert set(item["required"]) == set(item["properties"])
+    assert item.get("additionalProperties", True) is not False
+    for member in item["properties"].values():
+        assert member.keys() & {"type", "$ref", "enum", "const"}, member
+
+
+@pytest.mark.parametrize("name", _objects())
+def test_every_member_is_in_the_document_and_nothing_else_is(name):
+    section = re.search(rf"^## {re.escape(name)}\n(.*?)(?=^## |\Z)", DOCUMENT, re.MULTILINE | re.DOTALL)
+    assert section, f"docs/json-report.md has no section {name}"
+    documented = re.findall(r"^\| `([^`]+)` \|", section.group(1), re.MULTILINE)
+    assert documented == list(_objects()[name]["properties"])
+
+
+@pytest.mark.parametrize(
+    ("values", "members"),
+    [
+        (DEFINITIONS["version"]["enum"], [version.label for version in ALL_VERSIONS]),
+        (DEFINITIONS["state"]["enum"], [state.value for state in State]),
+        (DEFINITIONS["gap_reason"]["enum"], [reason.value for reason in GapReason]),
+        (DEFINITIONS["host"]["properties"]["role"]["enum"], [role.value for role in Role]),
+        (DEFINITIONS["host"]["properties"]["readiness"]["enum"], [each.value for each in Readiness]),
+        (DEFINITIONS["verdict"]["properties"]["direction"]["enum"], [each.value for each in Direction]),
+        (DEFINITIONS["observation"]["properties"]["basis"]["enum"], [basis.label for basis in Basis]),
+        (DEFINITIONS["check"]["properties"]["state"]["enum"], [state.value for state in CheckState]),
+        (DEFINITIONS["finding"]["properties"]["severity"]["enum"], [severity.value for severity in Severity]),
+    ],
+)
+def test_the_schema_knows_every_value_that_the_code_can_give(values, members):
+    assert values == members
+
+
+@pytest.mark.parametrize(
+    "path",
+    # The shape that was promised before there was code; none of it may go.
+    [
+        "schema",
+        "run.id",
+        "run.started_at",
+        "run.policy",
+        "hosts[].name",
+        "hosts[].role",
+        "hosts[].target",
+        "hosts[].tags",
+        "hosts[].endpoints[].address",
+        "hosts[].endpoints[].port",
+        "hosts[].endpoints[].server_name",
+        "hosts[].endpoints[].verdicts[].direction",
+        "hosts[].endpoints[].verdicts[].version",
+        "hosts[].endpoints[].verdicts[].state",
+        "hosts[].endpoints[].verdicts[].disputed",
+        "hosts[].endpoints[].verdicts[].reason",
+        "hosts[].endpoints[].verdicts[].evidence[].basis",
+        "hosts[].endpoints[].verdicts[].evidence[].origin",
+        "hosts[].endpoints[].gaps[].reason",
+        "hosts[].endpoints[].gaps[].detail",
+        "hosts[].verdicts[].direction",
+        "hosts[].verdicts[].version",
+        "hosts[].verdicts[].state",
+        "hosts[].verdicts[].disputed",
+        "hosts[].verdicts[].reason",
+        "findings[].rule",
+        "findings[].severity",
+        "findings[].host",
+        "findings[].title",
+        "findings[].advice",
+    ],
+)
+def test_nothing_of_the_promised_shape_is_missing(path):
+    schema = SCHEMA
+    for part in path.split("."):
+        assert part.removesuffix("[]") in schema["required"]
+        schema = schema["properties"][part.removesuffix("[]")]
+        schema = schema["items"] if part.endswith("[]") else schema
+        schema = DEFINITIONS[schema["$ref"].rsplit("/", 1)[1]] if "$ref" in schema else schema
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda report: report.pop("summary"),
+        lambda report: report["hosts"][0]["verdicts"][0].update(state="off"),
+        lambda report: report["hosts"][0]["verdicts"].pop(),
+        lambda report: report["run"].update(started_at="yesterday"),
+        lambda report: report["hosts"][0]["endpoints"][0].update(port="443"),
+        lambda report: report["hosts"][0]["endpoints"][0]["verdicts"][0]["evidence"][0].pop("basis"),
+    ],
+)
+def test_the_schema_refuses_what_is_not_a_report(spoil):
+    report = build_report(build_result(3))
+    spoil(report)
+    assert list(VALIDATOR.iter_errors(report))
+
+
+def test_members_may_be_added():
+    report = build_report(build_result(3))
+    report["new"] = report["hosts"][0]["new"] = 1
+    assert not list(VALIDATOR.iter_errors(report))
+
+
+def test_every_endpoint_and_host_lists_all_six_versions_oldest_first():
+    versions = ["SSL2", "SSL3", "TLS1.0", "TLS1.1", "TLS1.2", "TLS1.3"]
+    for host in build_report(build_result(40))["hosts"]:
+        for verdicts in (host["verdicts"], *(endpoint["verdicts"] for endpoint in host["endpoints"])):
+            assert [verdict["version"] for verdict in verdicts if verdict["direction"] == "inbound"] == versions
+
+
+def test_the_summary_counts_what_the_hosts_say():
+    report = build_report(build_result(60))
+    summary, hosts = report["summary"], report["hosts"]
+    assert summary["hosts"] == len(hosts) == summary["ready"] + summary["not_ready"] + summary["unknown"]
+    assert summary["not_ready"] == sum(host["readiness"] == "not-ready" for host in hosts)
+    for index, version in enumerate(summary["by_version"]):
+        for state, count in summary["by_version"][version].items():
+            assert count == sum(host["verdicts"][index]["state"] == state for host in hosts)
+    for severity, count in summary["findings"].items():
+        assert count == sum(finding["severity"] == severity for finding in report["findings"])
+    assert summary["no_listener"] == {"REFUSED": 250, "NO_ANSWER": 1022}
+
+
+@pytest.mark.parametrize("target", ["bücher.example \u2028", "\ud800 lone", "back\\slash \\ud800", "nul \0"])
+def test_text_is_kept_as_it_is_and_can_always_be_written(target):
+    result = build_result(1)
+    host = result.hosts[0]
+    named = dataclasses.replace(host, target=dataclasses.replace(host.target, text=target))
+    text = render_json(dataclasses.replace(result, hosts=(named,)))
+    assert text.endswith("}\n")
+    assert json.loads(text.encode("utf-8"))["hosts"][0]["target"] == target

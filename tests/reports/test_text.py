@@ -1,0 +1,123 @@
+"""The table in the terminal: true, bounded, and safe against names that would steer the terminal."""
+
+import dataclasses
+import io
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from scanner.model.verdicts import Readiness
+from scanner.reports.text import MOST_REASONS, MOST_ROWS, WIDE_COLUMNS, counted, print_result
+from tests.reports.sample import build_result
+
+
+def _print(result, width=80, **options):
+    out = io.StringIO()
+    print_result(result, Console(file=out, width=width, **options))
+    return out.getvalue()
+
+
+def _flat(text):
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_it_opens_with_the_worst_and_says_how_many_are_ready(width):
+    result = build_result(20)
+    text = _print(result, width)
+    counts = [sum(host.readiness is each for host in result.hosts) for each in Readiness]
+    assert f"20 hosts: {counts[0]} ready, {counts[1]} not ready, {counts[2]} unknown." in text
+    assert text.index("NOT READY") < text.index(" ready ")
+
+
+@pytest.mark.parametrize("width", [80, 100, WIDE_COLUMNS, 140])
+def test_no_line_is_wider_than_the_terminal(width):
+    for result in (build_result(40), build_result(40, is_hostile=True)):
+        assert max(map(cell_len, _print(result, width).splitlines())) <= width
+
+
+def test_states_are_told_by_words_not_by_colour():
+    result = build_result(1, profile="hole")
+    row = next(line for line in _print(result).splitlines() if line.lstrip().startswith("enterpriseregistration1"))
+    # hole: SSL2 off, SSL3 off, 1.0 on, 1.1 off, 1.2 on, 1.3 off
+    assert row.split()[-7:] == ["off", "off", "on", "off", "on", "off", "ready"]
+
+
+@pytest.mark.parametrize("width", [80, 300])
+def test_why_a_host_is_unknown_is_said_at_every_width(width):
+    result = build_result(1, profile="silent")
+    assert "silent after 3 hellos and a control" in _flat(_print(result, width))
+
+
+def test_one_reason_for_many_hosts_is_one_line_in_narrow_terminals():
+    text = _flat(_print(build_result(30, profile="silent")))
+    assert text.count("silent after 3 hellos") == 1
+    assert "and 25 more)" in text
+
+
+def test_reasons_are_bounded():
+    result = build_result(MOST_REASONS + 3, profile="silent")
+    hosts = tuple(
+        dataclasses.replace(host, readiness_reason=f"reason {number}") for number, host in enumerate(result.hosts)
+    )
+    text = _print(dataclasses.replace(result, hosts=hosts))
+    assert text.count("unknown: reason") == MOST_REASONS
+    assert "and 3 more reasons" in text
+
+
+def test_rows_are_bounded_and_it_says_so():
+    text = _flat(_print(build_result(MOST_ROWS + 1)))
+    assert f"the worst {MOST_ROWS} of {MOST_ROWS + 1} hosts" in text
+
+
+def test_findings_are_said_once_a_rule_with_the_severity_first():
+    result = build_result(40, profile="old")
+    text = _flat(_print(result))
+    assert text.count("failure: TLS 1.2 is not accepted (") == 1
+    assert "and 35 more)" in text
+
+
+def test_an_unfinished_run_and_empty_ranges_are_said():
+    unfinished = build_result(25, is_complete=False)
+    text = _print(unfinished)
+    assert "not complete" in text
+    assert "250 range addresses without a listener (REFUSED)" in text
+    nothing = dataclasses.replace(build_result(0), no_listener_counts=(("REFUSED", 1),))
+    text = _print(nothing)
+    assert "No host was seen." in text
+    assert "1 range address without a listener" in text
+
+
+def test_contradictions_are_marked_and_explained():
+    text = _print(build_result(1, profile="disputed"))
+    assert "on !" in text
+    assert "contradict" in text
+
+
+def test_names_from_the_network_cannot_steer_the_terminal():
+    text = _print(build_result(40, is_hostile=True), 140)
+    assert not set(text) & set("\x00\x07\x1b\x9b\u202e\u2028")
+    # rich's own markup is not read from names either.
+    result = build_result(1)
+    host = result.hosts[0]
+    named = dataclasses.replace(host, target=dataclasses.replace(host.target, host="[red]x[/red].example"))
+    assert "[red]x[/red].example" in _print(dataclasses.replace(result, hosts=(named,)))
+
+
+def test_ports_and_server_names_that_are_not_the_usual_are_shown():
+    result = build_result(1)
+    host = result.hosts[0]
+    target = dataclasses.replace(host.target, host="192.0.2.7", ports=(8443,), server_name="sts.example.com")
+    text = _print(dataclasses.replace(result, hosts=(dataclasses.replace(host, target=target),)))
+    assert "192.0.2.7:8443" in text
+    assert "as sts.example.com" in text
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 hosts"), (1, "1 host"), (2, "2 hosts")])
+def test_counted(count, text):
+    assert counted(count, "host") == text
+
+
+def test_counted_with_its_own_plural():
+    assert counted(2, "address", "addresses") == "2 addresses"

@@ -116,10 +116,12 @@ def judge_record(run: Run, record: HostRecord, policy: Policy) -> tuple[HostResu
 
 def is_absent(result: EndpointResult) -> bool:
     """Whether it is an optional port where nothing listens."""
+    # Where nothing listens the engine asks no further: what it did not ask is no reason to doubt that.
+    reasons = {gap.reason for gap in result.gaps}
     return (
         result.endpoint.is_optional
-        and bool(result.gaps)
-        and all(gap.reason is GapReason.REFUSED for gap in result.gaps)
+        and GapReason.REFUSED in reasons
+        and reasons <= {GapReason.REFUSED, GapReason.NOT_ASKED}
         and not any(verdict.supporting for verdict in result.verdicts)
     )
 

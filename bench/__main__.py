@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import results
+from bench import micro, profiling, results
 from bench.measure import Run, run_tool
 from bench.servers import ROWS, addresses, running_nginx
 from bench.tools import TOOLS, Tool
@@ -44,16 +44,10 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     if options.what == "profile":
-        from bench import profiling
-
         return profiling.profile_scan(options.hosts, options.port, does_confirm=options.confirm)
     if options.what == "startup":
-        from bench import profiling
-
         return profiling.print_imports(does_confirm=options.confirm)
     if options.what == "micro":
-        from bench import micro
-
         return micro.main(runs=options.runs)
     return measure_peers(options)
 
@@ -72,7 +66,8 @@ def chosen_tools(only: str) -> tuple[list[Tool], list[str]]:
 
 def measure_peers(options: argparse.Namespace) -> int:
     if options.quick:
-        options.hosts, options.runs = min(options.hosts, 100), 1
+        options.runs = 1
+        options.hosts = options.hosts if options.hosts != 500 else 100
     tools, missing = chosen_tools(options.only)
     for name in missing:
         print(f"LEFT OUT: {name} is not installed (Debian: apt-get install {name})", file=sys.stderr)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.answers import maybe_wrong
-from bench.servers import client_core
+from bench.servers import client_core, pin_to
 from bench.tools import Job, Tool, shown
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
@@ -80,7 +80,6 @@ def run_command(
     command: Sequence[str], stdout: Path, stderr: Path, *, limit_s: float
 ) -> tuple[float, float, int | None]:
     """Return (wall seconds, CPU seconds of the command and its children, exit code or None when it was cut off)."""
-    core = client_core()
     with stdout.open("wb") as out, stderr.open("wb") as err:
         began = time.perf_counter()
         process = subprocess.Popen(
@@ -90,7 +89,7 @@ def run_command(
             stderr=err,
             cwd=_REPOSITORY,
             start_new_session=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, core),
+            preexec_fn=pin_to(client_core()),  # noqa: PLW1509  # no threads here
         )
         # Waiting must not poll: a poll interval would be added to every time.
         pidfd = os.pidfd_open(process.pid)
@@ -121,6 +120,4 @@ class Spread:
 
 def ratios(ours: Sequence[Run], theirs: Sequence[Run]) -> Spread:
     """Return how many times more hosts a second ours does, paired round by round; few rounds of theirs are reused."""
-    return Spread.of(
-        [run.hosts_per_s / theirs[min(at, len(theirs) - 1)].hosts_per_s for at, run in enumerate(ours)]
-    )
+    return Spread.of([run.hosts_per_s / theirs[min(at, len(theirs) - 1)].hosts_per_s for at, run in enumerate(ours)])

@@ -14,17 +14,16 @@ import time
 from pathlib import Path
 
 from bench.servers import ROWS, addresses, client_core, running_nginx
+from scanner.app import ScanOptions, scan_targets
+from scanner.reports.json import render_json
+from scanner.store import open_store
+from scanner.targets import expand, parse_arguments
 
 _IMPORT = re.compile(r"^import time:\s+(\d+) \|\s+(\d+) \| (\s*)(\S+)$")
 
 
 def profile_scan(hosts_count: int, port: int, *, does_confirm: bool) -> int:
     """Scan in process under cProfile, with store and JSON as the command does; print stages and top functions."""
-    from scanner.app import ScanOptions, scan_targets
-    from scanner.reports.json import render_json
-    from scanner.store import open_store
-    from scanner.targets import expand, parse_arguments
-
     targets = expand(parse_arguments([f"{host}:{port}" for host in addresses(hosts_count)]))
     options = ScanOptions(confirm="all" if does_confirm else "none", rate=0)
     row = ROWS[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -36,9 +36,11 @@ def render(
     lines = [
         "# Results of `python -m bench`",
         "",
-        f"Written by the bench on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}; how it is measured is in "
-        "docs/performance.md. Which of six versions does each host accept? Whole commands, loopback, nginx with one "
-        "worker on a core of its own, the tool on another core. A tool's time counts only where every answer is right.",
+        (
+            f"Written by the bench on {dt.datetime.now(dt.UTC):%Y-%m-%d}; docs/performance.md says how it is measured. "
+            "Which of six versions does each host accept? Whole commands, loopback, nginx with one worker on a core of "
+            "its own, the tool on another core. A tool's time counts only where every answer is right."
+        ),
         "",
         *_machine(),
         *(f"- left out, not installed: {name}" for name in missing),
@@ -54,8 +56,10 @@ def _machine() -> list[str]:
     packages = ", ".join(f"{name} {version(name)}" for name in ("entra-tls-scanner", "sslyze", "nassl"))
     load = os.getloadavg()[0]
     return [
-        f"- {len(os.sched_getaffinity(0))} cores, {platform.machine()}, {platform.system()} {platform.release()}, "
-        f"Python {platform.python_version()}, load at the end {load:.1f}",
+        (
+            f"- {len(os.sched_getaffinity(0))} cores, {platform.machine()}, {platform.system()} {platform.release()}, "
+            f"Python {platform.python_version()}, load at the end {load:.1f}"
+        ),
         f"- {packages}",
         *(f"- {name}: {text}" for name, text in tool_versions().items()),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 import shutil
 import socket
@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -99,26 +99,29 @@ def server_core() -> set[int]:
     return {max(os.sched_getaffinity(0))}
 
 
+def pin_to(cores: set[int]) -> Callable[[], None]:
+    """Return what a child process calls to run on these cores only."""
+    return lambda: os.sched_setaffinity(0, cores)
+
+
 def _write_certificate(folder: Path, *, is_ecdsa: bool) -> None:
     key = ec.generate_private_key(ec.SECP256R1()) if is_ecdsa else rsa.generate_private_key(65537, 2048)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench.example")])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=30))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=30))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("bench.example")]), critical=False)
         .sign(key, hashes.SHA256())
     )
     (folder / "certificate.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
 
 
@@ -134,7 +137,6 @@ def running_nginx(row: Row, port: int) -> Iterator[None]:
             probe.bind(("0.0.0.0", port))
         except OSError as error:
             raise SystemExit(f"port {port} is taken; give another with --port") from error
-    core = server_core()
     with tempfile.TemporaryDirectory(prefix="bench-nginx-") as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -144,7 +146,7 @@ def running_nginx(row: Row, port: int) -> Iterator[None]:
         process = subprocess.Popen(
             [nginx, "-p", str(folder), "-c", str(config), "-e", str(folder / "error.log")],
             stderr=subprocess.PIPE,
-            preexec_fn=lambda: os.sched_setaffinity(0, core),
+            preexec_fn=pin_to(server_core()),  # noqa: PLW1509  # no threads here
         )
         try:
             _wait(process, port)

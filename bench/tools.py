@@ -13,11 +13,18 @@ from pathlib import Path
 from bench import answers
 
 BIN = Path(sys.executable).parent
-_SSLSCAN_OFF = (
-    "--no-ciphersuites --no-cipher-details --no-compression --no-fallback --no-groups --no-heartbleed "
-    "--no-renegotiation --no-check-certificate --no-colour"
-).split()
-SSLYZE_COMMANDS = "--sslv2 --sslv3 --tlsv1 --tlsv1_1 --tlsv1_2 --tlsv1_3".split()
+_SSLSCAN_OFF = [
+    "--no-ciphersuites",
+    "--no-cipher-details",
+    "--no-compression",
+    "--no-fallback",
+    "--no-groups",
+    "--no-heartbleed",
+    "--no-renegotiation",
+    "--no-check-certificate",
+    "--no-colour",
+]
+SSLYZE_COMMANDS = ["--sslv2", "--sslv3", "--tlsv1", "--tlsv1_1", "--tlsv1_2", "--tlsv1_3"]
 PARALLEL_COUNTS = (2, 4, 8, 16)
 """Processes of the parallel sslscan tried; the best counts."""
 

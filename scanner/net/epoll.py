@@ -19,6 +19,7 @@ from scanner.net.network import Conversation, WireLog, ending_of_error, error_na
 
 _PIECE_BYTES = 16_384
 _MOST_EVENTS = 512
+_SPARE_DEADLINES = 1_000
 _ERRORS = select.EPOLLERR | select.EPOLLHUP
 _IN_PROGRESS = frozenset({0, errno.EINPROGRESS})
 _AGAIN = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR})
@@ -63,6 +64,10 @@ class EpollNetwork:
         self._epoll.register(talk.fd, select.EPOLLOUT)
         self._count += 1
         due = talk.started + deadline_s
+        if len(self._deadlines) > 2 * len(self._talks) + _SPARE_DEADLINES:
+            # Answered long before they were due: without this, seconds of finished talks and their bytes are kept.
+            self._deadlines = [item for item in self._deadlines if not item[2].is_done]
+            heapq.heapify(self._deadlines)
         heapq.heappush(self._deadlines, (due, self._count, talk))
         if self._timer is None or self._timer.when() > due:
             if self._timer is not None:

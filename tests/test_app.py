@@ -1,0 +1,403 @@
+"""The use cases end to end on loopback: servers of known configuration, the tests' own DNS server, a real store."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from scanner import app
+from scanner.app import ScanOptions, exit_code, judge_stored, scan_targets
+from scanner.demo import ADFS_NAME, HOSTS, DemoResolver, _write_certificate, running_demo
+from scanner.engine import Engine
+from scanner.judge import judge_run
+from scanner.model.evidence import GapReason, State
+from scanner.model.exchange import Probe
+from scanner.model.runs import CheckState, HostRecord, Resolution, Run
+from scanner.model.subjects import Role
+from scanner.model.verdicts import Readiness, Severity
+from scanner.model.versions import ALL_VERSIONS
+from scanner.policy import PolicyError, read_policy
+from scanner.store import StoreError, open_store
+from tests.hostile.peers import PEERS
+from tests.hostile.runner import running
+from tests.net.dns_server import DnsServer
+from tests.scripted_peers import MODERN, OLD, REFUSED, SILENT, honest, target
+from tests.scripted_peers import Run as EngineRun
+
+pytestmark = pytest.mark.timeout(120)
+
+QUICK = ScanOptions(timeout_s=5.0, confirm="none", rate=0, per_address=100)
+TLS1_0, TLS1_1, TLS1_2, TLS1_3 = ALL_VERSIONS[2:]
+
+
+def scan(targets, options=QUICK, **more):
+    return asyncio.run(scan_targets(targets, options, **more))
+
+
+def states(host):
+    return {verdict.version: verdict.state for verdict in host.verdicts}
+
+
+def enabled(results):
+    return {verdict.version for verdict in results.verdicts if verdict.state is State.ENABLED}
+
+
+class Watch:
+    """An observer that keeps what it is told, and then does something."""
+
+    def __init__(self, then=lambda _watch: None):
+        self.run = None
+        self.engine = None
+        self.records = []
+        self._then = then
+
+    def on_begin(self, run, engine):
+        self.run, self.engine = run, engine
+
+    def on_host(self, _position, record):
+        self.records.append(record)
+        self._then(self)
+
+
+# Exit codes: records made over a scripted network, judged as ever
+
+
+def result_of(*addresses, is_complete=True, **more):
+    """Return the judged run of hosts at scripted addresses."""
+    peers = {"192.0.2.1": MODERN, "192.0.2.2": OLD}
+    names = {"gone.example.com": []}
+
+    def script(address, port, first):
+        if port in {80, 49443}:
+            return REFUSED
+        if address in peers:
+            return honest(first, peers[address])
+        return REFUSED if address == "192.0.2.8" else SILENT
+
+    run = EngineRun(script, names=names)(*(target(address, **more) for address in addresses))
+    meta = Run(
+        id="r",
+        started_at=datetime(2026, 11, 1, tzinfo=UTC),
+        finished_at=datetime(2026, 11, 1, tzinfo=UTC),
+        is_complete=is_complete,
+        policy_id="entra-drs",
+        confirm="none",
+        tool_version="0",
+    )
+    return judge_run(meta, run.records.values(), read_policy("entra-drs"))
+
+
+READY, NOT_READY, MUTE, CLOSED, NAMELESS = "192.0.2.1", "192.0.2.2", "192.0.2.9", "192.0.2.8", "gone.example.com"
+
+
+@pytest.mark.parametrize(
+    ("addresses", "code", "code_when_unknown_is_allowed"),
+    [
+        ([READY], 0, 0),
+        ([NOT_READY], 1, 1),
+        ([READY, NOT_READY], 1, 1),
+        ([NOT_READY, MUTE], 1, 1),
+        ([READY, MUTE], 3, 0),
+        ([READY, CLOSED], 3, 0),
+        ([READY, NAMELESS], 3, 0),
+        # Nothing was seen: never 0, whatever is allowed.
+        ([MUTE], 3, 3),
+        ([CLOSED], 3, 3),
+        ([NAMELESS], 3, 3),
+        ([], 3, 3),
+    ],
+)
+def test_exit_code(addresses, code, code_when_unknown_is_allowed):
+    result = result_of(*addresses)
+    assert exit_code(result) == code
+    assert exit_code(result, allow_unknown=True) == code_when_unknown_is_allowed
+
+
+def test_exit_code_of_a_range_where_nothing_listens_is_not_zero():
+    result = result_of(CLOSED, is_from_range=True)
+    assert result.hosts == ()
+    assert exit_code(result) == exit_code(result, allow_unknown=True) == 3
+
+
+def test_exit_code_of_a_run_cut_short_is_not_zero():
+    assert exit_code(result_of(READY, is_complete=False)) == 3
+    assert exit_code(result_of(NOT_READY, is_complete=False)) == 1
+
+
+def test_closed_optional_port_does_not_make_a_host_unknown():
+    result = result_of(READY, role=Role.ADFS, optional_ports=(49443,), server_name="sts.example.com")
+    assert exit_code(result) == 0
+    (host,) = result.hosts
+    assert State.UNKNOWN not in states(host).values()
+    assert host.readiness is Readiness.READY
+
+
+def test_findings_for_information_do_not_count():
+    result = result_of(READY)
+    assert all(finding.severity is Severity.INFO for finding in result.findings)
+    assert exit_code(replace(result, findings=())) == exit_code(result)
+
+
+# Scans of the demo's servers
+
+
+@pytest.fixture(scope="module")
+def demo():
+    with running_demo() as targets:
+        yield targets
+
+
+DEMO = replace(QUICK, timeout_s=1.0)
+
+
+@pytest.mark.parametrize(("confirm", "net"), [("all", "epoll"), ("none", "asyncio")])
+def test_stored_run_is_judged_again_to_the_same_result(demo, tmp_path, confirm, net):
+    options = replace(DEMO, confirm=confirm, net=net)
+    with open_store(tmp_path / "runs.sqlite") as store:
+        live = scan(demo, options, resolver=DemoResolver(), store=store)
+        assert judge_stored(store, live.run.id) == live
+        assert judge_stored(store, "latest") == live
+        assert store.load_run("latest").run == live.run
+    assert live.run.is_complete
+    assert [host.target for host in live.hosts] == list(demo)
+    handshakes = [handshake for host in live.hosts for e in host.endpoints for handshake in e.handshakes]
+    assert bool(handshakes) == (confirm == "all")
+    # From another process or at another time: the file alone is enough.
+    with open_store(tmp_path / "runs.sqlite", must_exist=True) as store:
+        assert judge_stored(store, live.run.id) == live
+
+
+def test_stored_run_can_be_judged_by_another_policy(demo, tmp_path):
+    with open_store(tmp_path / "runs.sqlite") as store:
+        live = scan(demo, DEMO, resolver=DemoResolver(), store=store)
+        again = judge_stored(store, "latest", policy_id="strict")
+        assert again.run.policy_id == "strict"
+        assert again.policy_title != live.policy_title
+        assert [host.verdicts for host in again.hosts] == [host.verdicts for host in live.hosts]
+        with pytest.raises(PolicyError):
+            judge_stored(store, "latest", policy_id="no-such-policy")
+        with pytest.raises(StoreError):
+            judge_stored(store, "29991231")
+
+
+def test_adfs_is_recognised_and_its_second_port_scanned(demo):
+    (wanted,) = [each for each in demo if each.role is Role.ADFS]
+    result = scan([wanted], replace(DEMO, confirm="all"), resolver=DemoResolver())
+    (host,) = result.hosts
+    checks = {check.id: check.state for check in host.checks}
+    assert checks["adfs-federation-metadata"] is CheckState.YES
+    assert checks["adfs-recognised"] is CheckState.YES
+    assert states(host) == {v: State.ENABLED if v is TLS1_2 else State.DISABLED for v in ALL_VERSIONS}
+    assert [endpoint.endpoint.is_optional for endpoint in host.endpoints] == [False, True]
+    assert [enabled(endpoint) for endpoint in host.endpoints] == [{TLS1_2}, {TLS1_2}]
+    assert exit_code(result) == 0
+
+
+def test_farm_node_is_asked_by_its_address_under_the_service_name(demo):
+    (service,) = [each for each in demo if each.role is Role.ADFS]
+    node = replace(service, text="node", host="127.0.0.1", server_name=ADFS_NAME, farm="farm", optional_ports=())
+    (host,) = scan([node], DEMO).hosts
+    assert states(host) == {v: State.ENABLED if v is TLS1_2 else State.DISABLED for v in ALL_VERSIONS}
+    checks = {check.id: check.state for check in host.checks}
+    assert checks["adfs-federation-metadata"] is CheckState.YES
+
+
+def test_node_asked_without_the_service_name_is_unknown_and_not_off(demo):
+    (service,) = [each for each in demo if each.role is Role.ADFS]
+    node = replace(service, text="node", host="127.0.0.1", server_name=None, optional_ports=())
+    (host,) = scan([node], DEMO).hosts
+    # The older versions get protocol_version(70), which comes before the name is looked at.
+    assert states(host)[TLS1_2] is State.UNKNOWN
+    assert State.ENABLED not in states(host).values()
+    assert [g.reason for e in host.endpoints for g in e.gaps if g.version is TLS1_2] == [GapReason.NAME_REFUSED]
+
+
+def test_recognition_can_be_left_out(demo):
+    (wanted,) = [each for each in demo if each.role is Role.ADFS]
+    watch = Watch()
+    scan([wanted], replace(DEMO, does_recognise=False), resolver=DemoResolver(), observer=watch)
+    (record,) = watch.records
+    assert {exchange.request.probe for exchange in record.exchanges} == {Probe.HELLO}
+
+
+# Targets
+
+
+def test_hosts_come_in_the_order_of_the_targets_whatever_is_done_first():
+    peers = [peer for peer in PEERS if peer.name in {"silence", "honest-12", "honest-10-12"}]
+    with running(peers) as running_states:
+        targets = [
+            target(running_states[name].address, port=running_states[name].port, text=name)
+            for name in ("silence", "honest-12", "honest-10-12")
+        ]
+        watch = Watch()
+        result = scan(targets, replace(QUICK, timeout_s=1.0), observer=watch)
+    assert re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{4}", watch.run.id)
+    assert isinstance(watch.engine, Engine)
+    assert [host.target.text for host in result.hosts] == ["silence", "honest-12", "honest-10-12"]
+    assert watch.records[-1].target.text == "silence"
+    assert [enabled(host) for host in result.hosts] == [set(), {TLS1_2}, {TLS1_0, TLS1_2}]
+
+
+def test_range_addresses_without_a_listener_are_counted(tmp_path):
+    (peer,) = [peer for peer in PEERS if peer.name == "honest-12"]
+    with running([peer]) as running_states, open_store(tmp_path / "runs.sqlite") as store:
+        listening = running_states["honest-12"]
+        addresses = [listening.address, *(f"127.77.200.{number}" for number in range(1, 6))]
+        targets = [target(address, port=listening.port, is_from_range=True) for address in addresses]
+        named = target("127.77.200.9", port=listening.port)
+        result = scan([*targets, named], store=store)
+        assert judge_stored(store, "latest") == result
+    assert [host.target.host for host in result.hosts] == [listening.address, "127.77.200.9"]
+    assert result.no_listener_counts == (("REFUSED", 5),)
+    assert result.run.is_complete
+
+
+def _serve(address, port, folder, low, high):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_ciphers("ALL:!aNULL:@SECLEVEL=0")
+    context.minimum_version, context.maximum_version = low, high
+    context.load_cert_chain(_write_certificate("both.example.test", folder))
+
+    async def close(_reader, writer):
+        writer.close()
+
+    return asyncio.start_server(close, address, port, ssl=context)
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+def test_every_address_of_a_name_is_scanned(tmp_path):
+    """The two addresses of one name are set up differently: a host has what any of its addresses has."""
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
+        async with DnsServer(zone={"both.example.test": {"A": ["127.0.0.1"], "AAAA": ["::1"]}}) as dns:
+            six = await _serve("::1", 0, tmp_path, ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1)
+            port = six.sockets[0].getsockname()[1]
+            four = await _serve("127.0.0.1", port, tmp_path, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
+            async with four, six:
+                options = replace(QUICK, nameservers=(dns.address,), timeout_s=5)
+                return await scan_targets(
+                    [target("both.example.test", port=port), target("gone.example.test", port=port)], options
+                )
+
+    both, gone = asyncio.run(main()).hosts
+    assert {e.endpoint.address: enabled(e) for e in both.endpoints} == {
+        "127.0.0.1": {TLS1_2, TLS1_3},
+        "::1": {TLS1_0, TLS1_1},
+    }
+    assert enabled(both) == {TLS1_0, TLS1_1, TLS1_2, TLS1_3}
+    assert gone.endpoints == ()
+    assert [gap.reason for gap in gone.gaps] == [GapReason.NAME_NOT_RESOLVED]
+    assert set(states(gone).values()) == {State.UNKNOWN}
+
+
+def test_address_needs_no_name_server():
+    (peer,) = [peer for peer in PEERS if peer.name == "honest-12"]
+    with running([peer]) as running_states:
+        state = running_states["honest-12"]
+        options = replace(QUICK, nameservers=(("127.77.200.77", 9),))
+        (host,) = scan([target(state.address, port=state.port)], options).hosts
+    assert enabled(host) == {TLS1_2}
+
+
+# Trouble
+
+
+@pytest.mark.parametrize(
+    ("options", "error"), [({"policy": "no-such-policy"}, PolicyError), ({"net": "pigeon"}, ValueError)]
+)
+def test_bad_options_are_told_before_anything_is_contacted_or_stored(tmp_path, options, error):
+    watch = Watch()
+    with open_store(tmp_path / "runs.sqlite") as store:
+        with pytest.raises(error):
+            scan([target("127.77.200.1")], replace(QUICK, **options), observer=watch, store=store)
+        assert store.list_runs() == ()
+    assert watch.run is None
+
+
+def test_interrupted_run_is_stored_as_incomplete_with_all_that_was_learned(tmp_path):
+    peers = [peer for peer in PEERS if peer.name in {"silence", "honest-12"}]
+    with running(peers) as running_states, open_store(tmp_path / "runs.sqlite") as store:
+        targets = [target(s.address, port=s.port, text=name) for name, s in running_states.items()]
+        result = scan(
+            targets, replace(QUICK, timeout_s=30), observer=Watch(lambda watch: watch.engine.interrupt()), store=store
+        )
+        assert judge_stored(store, "latest") == result
+        (summary,) = store.list_runs()
+    assert not summary.run.is_complete
+    assert summary.host_count == 2
+    by_name = {host.target.text: host for host in result.hosts}
+    assert enabled(by_name["honest-12"]) == {TLS1_2}
+    assert by_name["honest-12"].stopped is None
+    assert by_name["silence"].stopped == "interrupted"
+    assert set(states(by_name["silence"]).values()) == {State.UNKNOWN}
+    assert exit_code(result) == 3
+
+
+def test_results_are_stored_while_the_scan_goes_on(tmp_path, monkeypatch):
+    """A machine that dies must not take all with it: what is done is in the store, in a run without an end."""
+    monkeypatch.setattr(app, "_STORE_BATCH_HOSTS", 2)
+    peers = [peer for peer in PEERS if peer.name.startswith("honest-1")][:5]
+    stored = []
+    with running(peers) as running_states, open_store(tmp_path / "runs.sqlite") as store:
+
+        def look(_watch):
+            # Another reader of the same file, as after a crash.
+            with open_store(tmp_path / "runs.sqlite") as other:
+                run = other.load_run("latest")
+            stored.append((len(run.hosts), run.run.finished_at, run.run.is_complete))
+
+        targets = [target(s.address, port=s.port) for s in running_states.values()]
+        result = scan(targets, observer=Watch(look), store=store)
+        assert judge_stored(store, "latest") == result
+    assert len(stored) == 5
+    assert [count for count, _, _ in stored] in ([0, 0, 2, 2, 4], [0, 2, 2, 4, 4])
+    assert {(finished, complete) for _, finished, complete in stored} == {(None, False)}
+
+
+def test_failing_store_is_told_as_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(app, "_STORE_BATCH_HOSTS", 1)
+    peers = [peer for peer in PEERS if peer.name in {"silence", "honest-12"}]
+    with running(peers) as running_states, open_store(tmp_path / "runs.sqlite") as store:
+
+        def fail(_run_id, _records):
+            raise StoreError("the disk is full")
+
+        monkeypatch.setattr(store, "append_hosts", fail)
+        targets = [target(s.address, port=s.port) for s in running_states.values()]
+        with pytest.raises(StoreError, match="the disk is full"):
+            scan(targets, replace(QUICK, timeout_s=30), store=store)
+
+
+def test_our_bug_at_a_host_is_stored_as_such(tmp_path, monkeypatch, caplog):
+    (peer,) = [peer for peer in PEERS if peer.name == "honest-12"]
+
+    def bug(**_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("scanner.engine.encode_hello", bug)
+    with running([peer]) as running_states, open_store(tmp_path / "runs.sqlite") as store:
+        state = running_states["honest-12"]
+        result = scan([target(state.address, port=state.port)], store=store)
+        assert judge_stored(store, "latest") == result
+    (host,) = result.hosts
+    assert host.stopped == "failed"
+    assert set(states(host).values()) == {State.UNKNOWN}
+    assert not result.run.is_complete
+    assert "a bug" in caplog.text
+
+
+def test_records_without_exchanges_are_judged():
+    record = HostRecord(target=target(), resolution=Resolution(), endpoints=(), exchanges=(), stopped="interrupted")
+    result = judge_run(result_of(READY).run, [record], read_policy("entra-drs"))
+    assert set(states(result.hosts[0]).values()) == {State.UNKNOWN}
+
+
+def test_demo_has_a_host_for_every_case(demo):
+    assert [each.host for each in demo] == [host.name for host in HOSTS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import tempfile
 from collections.abc import Sequence
@@ -212,8 +213,10 @@ class Outputs:
                 make_folder(path.parent)
             if not path.parent.is_dir():
                 fail(f"{path} can't be written: there is no folder {path.parent}")
-            if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-                fail(f"{path} can't be written")
+            try:
+                _try_to_write(path)
+            except OSError as error:
+                fail(f"{path} can't be written: {error.strerror}")
 
     def write(self, result: RunResult, *, quiet: bool) -> None:
         """Write each file, whole or not at all, and say where it is."""
@@ -257,10 +260,25 @@ def _render_endpoint(entry: EntraEndpoint) -> list[Text]:
     ]
 
 
+def _try_to_write(path: Path) -> None:
+    """Raise OSError where _write_whole would. Leaves nothing behind."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if _is_written_in_place(path):
+        with path.open("a", encoding="utf-8"):
+            return
+    # The only sure way to know, for root and on file systems that can't be written.
+    tempfile.TemporaryFile(dir=path.parent).close()
+
+
+def _is_written_in_place(path: Path) -> bool:
+    # A link may be /dev/stdout, and would itself be replaced by a file.
+    return path.is_symlink() or (path.exists() and not path.is_file())
+
+
 def _write_whole(path: Path, content: str) -> None:
     """Write beside the file and put it in place, so that a reader never sees half a report."""
-    # A link may be /dev/stdout, and would itself be replaced by a file.
-    if path.is_symlink() or (path.exists() and not path.is_file()):
+    if _is_written_in_place(path):
         path.write_text(content, encoding="utf-8", newline="")
         return
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

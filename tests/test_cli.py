@@ -1,0 +1,539 @@
+"""The command line as users meet it: child processes against real servers on loopback, nothing else."""
+
+import csv
+import io
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+
+import click
+import jsonschema
+import pytest
+import trustme
+import typer
+from typer.testing import CliRunner
+
+from scanner import __version__
+from scanner.cli import EXIT_FAULT, app
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SCHEMA = json.loads((files("scanner.reports") / "report.schema.json").read_text(encoding="utf-8"))
+DOCUMENT = (REPOSITORY / "docs" / "cli.md").read_text(encoding="utf-8")
+PROGRAM = (sys.executable, "-c", "from scanner.cli import main; main()")
+COMMANDS = typer.main.get_command(app).commands
+FAST = ("--timeout", "1", "--resolver", "127.0.0.1:9")  # nobody is ever asked for a name
+
+
+def run(*arguments, cwd=None, code=None, **environment):
+    """Run the program; no traceback is ever right."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ENTRA_TLS", "COLUMNS"))}
+    done = subprocess.run(
+        [*PROGRAM, *map(str, arguments)],
+        cwd=cwd,
+        env={**kept, "COLUMNS": "140", **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert "Traceback" not in done.stdout + done.stderr, done.stderr
+    if code is not None:
+        assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+    return done
+
+
+def flat(text):
+    return " ".join(text.split())
+
+
+# --- servers ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _listening(serve):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.1)
+        stop = threading.Event()
+
+        def loop():
+            while not stop.is_set():
+                try:
+                    connection, _ = listener.accept()
+                except TimeoutError:
+                    continue
+                threading.Thread(target=serve, args=(connection, stop), daemon=True).start()
+
+        thread = threading.Thread(target=loop, daemon=True)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            stop.set()
+            thread.join(timeout=5)
+
+
+def _hold(connection, stop):
+    with connection:
+        stop.wait(30)
+
+
+def _tls(authority, low, high):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version, context.maximum_version = low, high
+
+    def serve(connection, _stop):
+        connection.settimeout(10)
+        try:
+            with context.wrap_socket(connection, server_side=True) as secure:
+                secure.recv(1)
+        except OSError:
+            connection.close()
+
+    return serve
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def modern(authority):
+    with _listening(_tls(authority, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)) as port:
+        yield f"127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module")
+def old(authority):
+    with _listening(_tls(authority, ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1)) as port:
+        yield f"127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module")
+def legacy(authority):
+    with _listening(_tls(authority, ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_2)) as port:
+        yield f"127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module")
+def silent():
+    with _listening(_hold) as port:
+        yield f"127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module")
+def closed():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    return f"127.0.0.1:{port}"
+
+
+# --- exit codes -------------------------------------------------------------------------------------------------
+
+
+def test_0_where_all_is_well_and_known(modern):
+    done = run("scan", modern, *FAST, code=0)
+    assert "1 host: 1 ready, 0 not ready, 0 unknown." in done.stdout
+
+
+def test_1_where_tls_1_2_is_missing(old):
+    done = run("scan", old, *FAST, code=1)
+    assert "failure: TLS 1.2 is not accepted (127.0.0.1)" in done.stdout
+
+
+def test_1_where_old_versions_are_accepted_and_more_severe_by_strict(legacy):
+    assert "warning: TLS 1.0 is accepted" in run("scan", legacy, *FAST, code=1).stdout
+    assert "failure: TLS 1.0 is accepted" in run("scan", legacy, *FAST, "--policy", "strict", code=1).stdout
+
+
+def test_3_where_something_is_unknown_and_0_where_that_is_allowed(modern, silent):
+    done = run("scan", modern, silent, *FAST, code=3)
+    assert "2 hosts: 1 ready, 0 not ready, 1 unknown." in done.stdout
+    run("scan", modern, silent, *FAST, "--allow-unknown", code=0)
+
+
+def test_1_is_stronger_than_3(old, silent):
+    run("scan", old, silent, *FAST, code=1)
+
+
+@pytest.mark.parametrize("which", ["silent", "closed"])
+@pytest.mark.parametrize("more", [(), ("--allow-unknown",)])
+def test_a_scan_that_saw_nothing_never_ends_with_0(which, more, request):
+    run("scan", request.getfixturevalue(which), *FAST, *more, code=3)
+
+
+def test_ranges_where_nothing_listens_are_counted_and_never_end_with_0(closed):
+    port = closed.rpartition(":")[2]
+    done = run("scan", f"127.0.0.8/30:{port}", *FAST, "--allow-unknown", code=3)
+    assert "No host was seen." in done.stdout
+    assert "2 range addresses without a listener (REFUSED)" in done.stdout
+
+
+def test_a_name_that_leads_nowhere_is_unknown():
+    done = run("scan", "nowhere.example", *FAST, code=3)
+    assert "NOT READY" not in done.stdout
+
+
+# --- usage ------------------------------------------------------------------------------------------------------
+
+
+def test_all_bad_lines_at_once_with_file_and_line_and_nothing_is_scanned(tmp_path, modern):
+    targets = tmp_path / "targets.txt"
+    targets.write_text(f"{modern}\n[nonsense]\na b c\n[servers]\nx.example port=99999\n")
+    report = tmp_path / "report.json"
+    done = run("scan", "bad/host name", "--file", targets, "--json", report, code=2)
+    for line in (2, 3, 5):
+        assert f"{targets}:{line}:" in done.stderr
+    assert "4 bad target lines; nothing was scanned" in done.stderr
+    assert done.stdout == ""
+    assert not report.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("scan",), "no target: name some, or give a targets file with --file"),
+        (("scan", "a.example", "--policy", "nope"), "no policy 'nope'; there are entra-drs, strict"),
+        (("scan", "a.example", "--resolver", "dns.example"), "--resolver takes an address"),
+        (("scan", "a.example", "--resolver", "192.0.2.1:port"), "--resolver takes an address"),
+        (("scan", "--file", "missing.txt"), "missing.txt: the file can't be read"),
+        (("scan", "a.example", "--html", "missing/report.html"), "there is no folder missing"),
+        (("scan", "a.example", "--json", "."), "can't be written"),
+        (
+            ("scan", "a.example", "--json", "/proc/report.json"),
+            "/proc/report.json can't be written",
+        ),  # not by root either
+        (("scan", "a.example", "--sslyze-json", "/proc/folder"), "the folder /proc/folder can't be made"),
+        (("scan", "a.example", "--timeout", "0"), "--timeout"),
+        (("scan", "a.example", "--confirm", "some"), "--confirm"),
+        (("scan", "a.example", "--no-such-option"), "--no-such-option"),
+        (("scan", "a.example", "--db", "nonsense://x"), "nonsense"),
+        (("report", "latest", "--db", "missing.sqlite"), "there is no such database"),
+        (("report", "latest"), "--db"),
+        (("runs",), "--db"),
+        (("runs", "--db", "missing.sqlite"), "there is no such database"),
+        (("endpoints", "--cloud", "mars"), "no cloud 'mars'; there are global, usgov, china"),
+        (("nonsense",), "nonsense"),
+    ],
+)
+def test_2_with_one_clear_message(arguments, words, tmp_path):
+    done = run(*arguments, cwd=tmp_path, code=2)
+    assert words in flat(done.stderr)
+    assert done.stdout == ""
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_one_clear_message(modern):
+    done = run("scan", modern, *FAST, "--quiet", "--json", "/dev/full", code=2)
+    assert "/dev/full can't be written: No space left on device" in done.stderr
+
+
+def test_a_fault_of_the_program_is_one_line_and_a_code_of_its_own():
+    child = (
+        "import scanner.policy, scanner.cli\n"
+        "def fail(*_a, **_k): raise RuntimeError('boom')\n"
+        "scanner.policy.read_policy = fail\n"
+        "import sys; sys.argv = ['entra-tls', 'scan', '127.0.0.1:1', '--dry-run']\n"
+        "scanner.cli.main()\n"
+    )
+    clean = {name: value for name, value in os.environ.items() if name != "ENTRA_TLS_DEBUG"}
+    done = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=False, env=clean)
+    assert done.returncode == EXIT_FAULT == 70
+    assert done.stderr.count("\n") == 1
+    assert "RuntimeError: boom" in done.stderr
+    shown = subprocess.run(
+        [sys.executable, "-c", child],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**clean, "ENTRA_TLS_DEBUG": "1"},
+    )
+    assert "Traceback" in shown.stderr
+
+
+# --- output -----------------------------------------------------------------------------------------------------
+
+
+def test_the_reports_of_a_scan(tmp_path, modern, old):
+    paths = {kind: tmp_path / f"report.{kind}" for kind in ("html", "json", "csv")}
+    options = [part for kind, path in paths.items() for part in (f"--{kind}", path)]
+    done = run("scan", modern, f"{old} tag=branch", *FAST, *options, code=1)
+    for path in paths.values():
+        assert f"wrote {path}" in done.stderr
+        assert path.stat().st_mode & 0o777 == 0o666 & ~_umask()
+    report = json.loads(paths["json"].read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(SCHEMA).validate(report)
+    states = [{verdict["version"]: verdict["state"] for verdict in host["verdicts"]} for host in report["hosts"]]
+    assert [state["TLS1.2"] for state in states] == ["enabled", "disabled"]
+    assert [state["TLS1.0"] for state in states] == ["disabled", "enabled"]
+    assert report["hosts"][1]["tags"] == ["branch"]
+    rows = list(csv.DictReader(io.StringIO(paths["csv"].read_text(encoding="utf-8"), newline="")))
+    assert len(rows) == 12
+    assert paths["html"].read_text(encoding="utf-8").lower().startswith("<!doctype html>")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.csv", "report.html", "report.json"]
+
+
+def _umask():
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
+
+
+def test_quiet_says_nothing(modern):
+    done = run("scan", modern, *FAST, "--quiet", code=0)
+    assert done.stdout + done.stderr == ""
+
+
+def test_a_report_can_go_to_standard_output_which_stays_what_it_is(tmp_path, modern):
+    out = tmp_path / "out.json"
+    with out.open("w") as file:
+        done = subprocess.run(
+            [*PROGRAM, "scan", modern, *FAST, "--quiet", "--json", "/dev/stdout"], stdout=file, timeout=60, check=False
+        )
+    assert done.returncode == 0
+    assert json.loads(out.read_text(encoding="utf-8"))["summary"]["ready"] == 1
+    assert Path("/dev/stdout").is_symlink()
+
+
+def test_a_link_is_written_through(tmp_path, modern):
+    (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
+    run("scan", modern, *FAST, "--quiet", "--json", tmp_path / "link.json", code=0)
+    assert (tmp_path / "link.json").is_symlink()
+    assert json.loads((tmp_path / "real.json").read_text(encoding="utf-8"))["schema"] == 1
+
+
+def test_a_reader_that_goes_away_is_no_fault():
+    child = subprocess.Popen([*PROGRAM, "endpoints"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child.stdout.close()
+    errors = child.stderr.read()
+    child.stderr.close()
+    assert child.wait(timeout=30) == 1
+    assert errors == ""
+
+
+def test_the_plan_contacts_nobody(tmp_path, modern):
+    report = tmp_path / "report.json"
+    done = run("scan", modern, "192.0.2.0/28", "--dry-run", "--json", report, code=0)
+    assert "192.0.2.1 to 192.0.2.14" in done.stdout
+    assert "(14 addresses)" in done.stdout
+    assert "Nothing was contacted." in done.stdout
+    assert "15 targets, 15 ports" in done.stdout
+    assert not report.exists()
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "140"])
+def test_the_plan_keeps_to_the_terminal_and_names_stay_whole(columns):
+    done = run("scan", "--file", REPOSITORY / "targets.example.txt", "--dry-run", code=0, COLUMNS=columns)
+    table = done.stdout.partition("\n50 targets")[0]
+    assert max(map(len, table.splitlines())) <= int(columns)
+    assert "…" not in table
+
+
+def test_no_name_of_a_registration_endpoint_is_cut():
+    done = run("endpoints", code=0, COLUMNS="60")
+    for cloud in ("global", "usgov", "china"):
+        assert f"@entra:{cloud}" in done.stdout
+    assert "certauth.enterpriseregistration.windows.net\n" in done.stdout
+    assert "https://learn.microsoft.com/en-us/entra/identity/devices/how-to-hybrid-join\n" in done.stdout
+    assert "(unverified)" in done.stdout
+    one = run("endpoints", "--cloud", "usgov", code=0).stdout
+    assert "login.microsoftonline.us" in one
+    assert "@entra:china" not in one
+
+
+# --- runs kept --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory, modern, legacy, silent):
+    folder = tmp_path_factory.mktemp("kept")
+    run(
+        "scan",
+        modern,
+        legacy,
+        silent,
+        *FAST,
+        "--quiet",
+        "--db",
+        "runs.sqlite",
+        "--json",
+        "scan.json",
+        cwd=folder,
+        code=1,
+    )
+    return folder
+
+
+def test_a_stored_run_is_the_same_report(kept):
+    run("report", "latest", "--db", "runs.sqlite", "--json", "again.json", "--quiet", cwd=kept, code=1)
+    assert json.loads((kept / "again.json").read_text()) == json.loads((kept / "scan.json").read_text())
+
+
+def test_a_stored_run_by_another_policy(kept):
+    identity = json.loads((kept / "scan.json").read_text())["run"]["id"]
+    done = run("report", identity[:13], "--db", "runs.sqlite", "--policy", "strict", cwd=kept, code=1)
+    assert "failure: TLS 1.0 is accepted" in done.stdout
+    done = run("report", "1999", "--db", "runs.sqlite", cwd=kept, code=2)
+    assert "1999" in done.stderr
+
+
+def test_runs_are_listed(kept):
+    identity = json.loads((kept / "scan.json").read_text())["run"]["id"]
+    row = next(
+        line for line in run("runs", "--db", "runs.sqlite", cwd=kept, code=0).stdout.splitlines() if identity in line
+    )
+    assert row.replace("│", " ").split()[-4:] == ["3", "yes", "entra-drs", "scan"]
+
+
+def test_the_database_can_come_from_the_environment(kept):
+    assert "entra-drs" in run("runs", cwd=kept, code=0, ENTRA_TLS_DB="runs.sqlite").stdout
+
+
+# --- interruption -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_scan_reports_what_it_learned(tmp_path, modern, silent, number):
+    report = tmp_path / "report.json"
+    with subprocess.Popen(
+        [*PROGRAM, "scan", modern, silent, "--timeout", "20", "--db", tmp_path / "runs.sqlite", "--json", report],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        time.sleep(2.5)
+        child.send_signal(number)
+        out, errors = child.communicate(timeout=20)
+    assert child.returncode == 3, errors
+    assert "Stopping: what was learned so far is kept." in errors
+    assert "Traceback" not in errors
+    assert "not complete" in out
+    written = json.loads(report.read_text())
+    assert written["run"]["is_complete"] is False
+    states = {host["target"]: host["verdicts"][4]["state"] for host in written["hosts"]}
+    assert states == {modern: "enabled", silent: "unknown"}
+    assert [host["stopped"] for host in written["hosts"] if host["target"] == silent] == ["interrupted"]
+    assert " no " in run("runs", "--db", tmp_path / "runs.sqlite", code=0).stdout
+
+
+def test_a_second_interrupt_stops_at_once_without_a_traceback(silent):
+    with subprocess.Popen(
+        [*PROGRAM, "scan", *[silent.replace("127.0.0.1", f"127.0.0.{n}") for n in range(1, 3)], "--timeout", "20"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        time.sleep(2.5)
+        child.send_signal(signal.SIGINT)
+        child.send_signal(signal.SIGINT)
+        _, errors = child.communicate(timeout=20)
+    assert child.returncode in {1, 3, 130, -signal.SIGINT}
+    assert "Traceback" not in errors
+
+
+# --- help and documents -----------------------------------------------------------------------------------------
+
+
+def test_alone_it_shows_help():
+    done = run(COLUMNS="80")
+    for command in COMMANDS:
+        assert re.search(rf"^│ {command} ", done.stdout, re.MULTILINE)
+
+
+def test_version():
+    assert run("--version", code=0).stdout == f"entra-tls {__version__}\n"
+
+
+def _options(command):
+    return {name for parameter in COMMANDS[command].params for name in parameter.opts + parameter.secondary_opts} - {
+        *(argument.name for argument in COMMANDS[command].params if isinstance(argument, click.Argument))
+    }
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_is_documented_and_every_documented_option_exists(command):
+    section = re.search(rf"^## {command}\n(.*?)(?=^## )", DOCUMENT, re.MULTILINE | re.DOTALL).group(1)
+    section = re.sub(r"^```.*?^```", "", section, flags=re.MULTILINE | re.DOTALL)
+    documented = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", " ".join(re.findall(r"`([^`]+)`", section))))
+    documented -= {"-i"}
+    options = {name for name in _options(command) if name.startswith("-")} - {"--help", "-h"}
+    assert options <= documented
+    assert documented <= options
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help_fits_and_names_every_option(command):
+    arguments = [command] if command else []
+    result = CliRunner().invoke(app, [*arguments, "--help"], env={"COLUMNS": "80"}, terminal_width=80)
+    assert result.exit_code == 0
+    for name in _options(command) if command else ("--version", *COMMANDS):
+        assert name in result.output or not name.startswith("-")
+
+
+def _examples():
+    texts = {path.name: path.read_text(encoding="utf-8") for path in (REPOSITORY / "docs").glob("*.md")}
+    texts["README.md"] = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    for name, text in texts.items():
+        for block in re.findall(r"^```(?:sh|console)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                command = line.split(" #")[0].strip().removeprefix("$ ")
+                if command.startswith("entra-tls "):
+                    yield pytest.param(command, id=f"{name}: {command}")
+    for name, command in COMMANDS.items():
+        for line in re.findall(r"^\s*(entra-tls .*)$", command.epilog or "", re.MULTILINE):
+            yield pytest.param(line, id=f"{name} --help: {line}")
+
+
+@pytest.mark.parametrize("example", list(_examples()))
+def test_every_example_is_understood(example, tmp_path, kept):
+    """Scans only as a plan; the rest for real."""
+    (tmp_path / "targets.txt").write_text("sts.example.com\n")
+    (tmp_path / "targets.example.txt").write_bytes((REPOSITORY / "targets.example.txt").read_bytes())
+    identity = json.loads((kept / "scan.json").read_text())["run"]["id"]
+    (tmp_path / "runs.sqlite").write_bytes((kept / "runs.sqlite").read_bytes())
+    words = shlex.split(example)[1:]
+    words = [identity if re.fullmatch(r"RUN|\d{8}T\d{4,6}\S*", word) else word for word in words]
+    if words[0] == "scan" and "--dry-run" not in words:
+        words.append("--dry-run")
+    if words[0] == "demo":
+        words = ["demo", "--help"]  # it has a test of its own
+    run(*words, cwd=tmp_path, code=1 if words[0] == "report" else 0)
+
+
+def test_the_demo(tmp_path):
+    done = run("demo", "--json", "demo.json", cwd=tmp_path, code=0)
+    assert (tmp_path / "results" / "demo.html").is_file()
+    report = json.loads((tmp_path / "demo.json").read_text())
+    jsonschema.Draft202012Validator(SCHEMA).validate(report)
+    found = {
+        host["name"].partition(".")[0]: "".join(verdict["state"][0] for verdict in host["verdicts"])
+        for host in report["hosts"]
+    }
+    assert found == {
+        "ready": "ddddee",
+        "old": "ddeedd",
+        "hole": "ddeded",
+        "silent": "uuuuuu",
+        "sts": "dddded",
+    }
+    assert report["summary"]["ready"] == 3
+    checks = {check["id"]: check["state"] for host in report["hosts"] for check in host["checks"]}
+    assert checks["adfs-federation-metadata"] == "yes"
+    assert "5 hosts: 3 ready, 1 not ready, 1 unknown." in done.stdout

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from scanner.answers import read_answer
 from scanner.exclusions import Exclusions
-from scanner.model.exchange import Ending, Exchange, HelloVariant, Probe, ProbeRequest
+from scanner.model.exchange import Ending, EngineReport, Exchange, HelloVariant, Probe, ProbeRequest
 from scanner.model.runs import HostRecord, Resolution
 from scanner.model.subjects import Endpoint, Role, Target, is_address
 from scanner.model.versions import TlsVersion
@@ -66,6 +66,35 @@ class EngineSettings:
     """Whether AD FS and registration endpoints are recognised over HTTP."""
 
 
+class _HostScan:
+    """One host under way: what was learned so far, and a deadline that stands still while we wait for our turn."""
+
+    def __init__(self, deadline_s: float) -> None:
+        self.exchanges: list[Exchange] = []
+        self.bound = asyncio.timeout(deadline_s)
+        self._waiting_count = 0
+        self._left_s = deadline_s
+
+    def begin_waiting(self) -> None:
+        """Stop the clock: a low rate or a busy address must not use up the host's time."""
+        when = self.bound.when()
+        if self._waiting_count == 0 and when is not None and not self.bound.expired():
+            self._left_s = when - asyncio.get_running_loop().time()
+            self.bound.reschedule(None)
+        self._waiting_count += 1
+
+    def end_waiting(self) -> None:
+        """Let the clock run on."""
+        self._waiting_count -= 1
+        if self._waiting_count == 0 and self.bound.when() is None and not self.bound.expired():
+            self.bound.reschedule(asyncio.get_running_loop().time() + self._left_s)
+
+    def interrupt(self) -> None:
+        """End now."""
+        if not self.bound.expired():  # one whose deadline has just passed is on its way out, and can't be set again
+            self.bound.reschedule(asyncio.get_running_loop().time())
+
+
 class Engine:
     """Puts the questions. Make it inside the running event loop."""
 
@@ -88,7 +117,7 @@ class Engine:
         self._ladders = KeyedLimit(1)
         self._plans = PlanMemory(confirm=settings.does_confirm)
         self._ids = itertools.count(1)
-        self._bounds: set[asyncio.Timeout] = set()
+        self._under_way: set[_HostScan] = set()
         self._is_stopping = False
 
     async def run(self, targets: Sequence[Target], on_host: Callable[[int, HostRecord], None]) -> None:
@@ -112,10 +141,8 @@ class Engine:
     def interrupt(self) -> None:
         """Stop asking: questions under way are cut, and what was learned is kept."""
         self._is_stopping = True
-        now = asyncio.get_running_loop().time()
-        for bound in self._bounds:
-            if not bound.expired():  # one whose deadline has just passed is on its way out, and can't be set again
-                bound.reschedule(now)
+        for host in self._under_way:
+            host.interrupt()
 
     async def _work(self, todo: Iterator[tuple[int, Target]], on_host: Callable[[int, HostRecord], None]) -> None:
         for position, target in todo:
@@ -126,17 +153,16 @@ class Engine:
             on_host(position, record)
 
     async def _scan_host(self, target: Target) -> HostRecord:
-        exchanges: list[Exchange] = []
+        host = _HostScan(self._settings.host_deadline_s)
         endpoints: tuple[Endpoint, ...] = ()
         resolution = Resolution()
         stopped: str | None = None
-        bound = asyncio.timeout(self._settings.host_deadline_s)
-        self._bounds.add(bound)
+        self._under_way.add(host)
         try:
-            async with bound:
+            async with host.bound:
                 resolution = await self._resolve(target)
                 endpoints = plan_endpoints(target, resolution, self._exclusions)
-                await self._ask_all(target, endpoints, exchanges)
+                await self._ask_all(host, target, endpoints)
         except TimeoutError:
             stopped = "interrupted" if self._is_stopping else "out-of-time"
         except Exception:  # noqa: BLE001  # see below
@@ -144,10 +170,13 @@ class Engine:
             _LOG.exception("the program failed on %s", target.host)
             stopped = "failed"
         finally:
-            self._bounds.discard(bound)
-        exchanges.sort(key=lambda exchange: exchange.request.id)
+            self._under_way.discard(host)
         return HostRecord(
-            target=target, resolution=resolution, endpoints=endpoints, exchanges=tuple(exchanges), stopped=stopped
+            target=target,
+            resolution=resolution,
+            endpoints=endpoints,
+            exchanges=tuple(sorted(host.exchanges, key=lambda exchange: exchange.request.id)),
+            stopped=stopped,
         )
 
     async def _resolve(self, target: Target) -> Resolution:
@@ -155,47 +184,47 @@ class Engine:
             return Resolution(addresses=(target.host,))
         return await self._resolver.resolve(target.host, want_cname=target.role is Role.ENDPOINT)
 
-    async def _ask_all(self, target: Target, endpoints: Sequence[Endpoint], exchanges: list[Exchange]) -> None:
+    async def _ask_all(self, host: _HostScan, target: Target, endpoints: Sequence[Endpoint]) -> None:
         if len(endpoints) == 1:
-            await self._climb(endpoints[0], exchanges)
+            await self._climb(host, endpoints[0])
         else:
             by_address: dict[str, list[Endpoint]] = {}
             for endpoint in endpoints:
                 by_address.setdefault(endpoint.address, []).append(endpoint)
             async with asyncio.TaskGroup() as group:
                 for own in by_address.values():
-                    group.create_task(self._climb_each(own, exchanges))
+                    group.create_task(self._climb_each(host, own))
         if self._settings.does_recognise and target.role in {Role.ADFS, Role.ENDPOINT}:
             from scanner.recognise import plan_http  # noqa: PLC0415  # see the module's head
 
             for question in plan_http(target, endpoints):
                 if not self._is_excluded(question.endpoint):  # port 80 is not among the target's own
-                    await self._ask_http(question, exchanges)
+                    await self._ask_http(host, question)
 
     def _is_excluded(self, endpoint: Endpoint) -> bool:
         return self._exclusions is not None and self._exclusions.is_excluded(endpoint.address, endpoint.port)
 
-    async def _climb_each(self, endpoints: Sequence[Endpoint], exchanges: list[Exchange]) -> None:
+    async def _climb_each(self, host: _HostScan, endpoints: Sequence[Endpoint]) -> None:
         for endpoint in endpoints:
-            await self._climb(endpoint, exchanges)
+            await self._climb(host, endpoint)
 
-    async def _climb(self, endpoint: Endpoint, exchanges: list[Exchange]) -> None:
+    async def _climb(self, host: _HostScan, endpoint: Endpoint) -> None:
         """Put the ladder's questions to one endpoint until it has no more."""
         climb = self._plans.climb()
-        async with self._ladders.hold((endpoint.address, endpoint.port)):
+        async with self._ladders.hold((endpoint.address, endpoint.port), host):
             while (batch := climb.batch) is not None:
                 if batch.pause_s:
                     await asyncio.sleep(batch.pause_s)
-                climb.add([read_answer(exchange) for exchange in await self._ask_batch(endpoint, batch, exchanges)])
+                climb.add([read_answer(exchange) for exchange in await self._ask_batch(host, endpoint, batch)])
         if any(answer.accepted is not None for answer in climb.answers):
             self.counters.endpoints_answering += 1
 
-    async def _ask_batch(self, endpoint: Endpoint, batch: Batch, exchanges: list[Exchange]) -> list[Exchange]:
-        """Ask; add each exchange to exchanges as it ends, as others of the batch may be cut off."""
+    async def _ask_batch(self, host: _HostScan, endpoint: Endpoint, batch: Batch) -> list[Exchange]:
+        """Ask; note each exchange as it ends, as others of the batch may be cut off."""
 
         async def ask(question: Question) -> Exchange:
-            exchange = await self._ask(endpoint, question)
-            exchanges.append(exchange)
+            exchange = await self._ask(host, endpoint, question)
+            host.exchanges.append(exchange)
             return exchange
 
         if len(batch.questions) == 1:
@@ -204,9 +233,9 @@ class Engine:
             tasks = [group.create_task(ask(question)) for question in batch.questions]
         return [task.result() for task in tasks]
 
-    async def _ask(self, endpoint: Endpoint, question: Question) -> Exchange:
+    async def _ask(self, host: _HostScan, endpoint: Endpoint, question: Question) -> Exchange:
         if question.variant is None:
-            return await self._ask_handshake(endpoint, question.version)
+            return await self._ask_handshake(host, endpoint, question.version)
         hello = encode_hello(
             version=question.version,
             variant=question.variant,
@@ -214,37 +243,19 @@ class Engine:
             random=os.urandom(RANDOM_BYTES),
         )
         request = self._request(Probe.HELLO, endpoint, question.version, question.variant)
-        started_at, log = await self._drive(
-            request, hello_conversation(hello, does_retry=question.variant is HelloVariant.RARE)
-        )
-        return Exchange(
-            request=request,
-            started_at=started_at,
-            sent=log.sent,
-            received=log.received,
-            ending=log.ending,
-            elapsed_s=log.elapsed_s,
-            os_error=log.os_error,
-        )
+        conversation = hello_conversation(hello, does_retry=question.variant is HelloVariant.RARE)
+        started_at, log = await self._drive(host, request, conversation)
+        return _exchange(request, started_at, log)
 
-    async def _ask_handshake(self, endpoint: Endpoint, version: TlsVersion) -> Exchange:
+    async def _ask_handshake(self, host: _HostScan, endpoint: Endpoint, version: TlsVersion) -> Exchange:
         from scanner.probes.handshake import TlsEngine  # noqa: PLC0415  # see the module's head
 
         client = TlsEngine(version, endpoint.server_name)
         request = self._request(Probe.HANDSHAKE, endpoint, version)
-        started_at, log = await self._drive(request, client.handshake())
-        return Exchange(
-            request=request,
-            started_at=started_at,
-            sent=log.sent,
-            received=log.received,
-            ending=log.ending,
-            elapsed_s=log.elapsed_s,
-            os_error=log.os_error,
-            engine=client.report(),
-        )
+        started_at, log = await self._drive(host, request, client.handshake())
+        return _exchange(request, started_at, log, engine=client.report())
 
-    async def _ask_http(self, question: HttpQuestion, exchanges: list[Exchange]) -> None:
+    async def _ask_http(self, host: _HostScan, question: HttpQuestion) -> None:
         from scanner.probes.handshake import ClearText, TlsEngine  # noqa: PLC0415  # see the module's head
         from scanner.probes.http import http_get  # noqa: PLC0415
 
@@ -252,37 +263,17 @@ class Engine:
         request = replace(self._request(Probe.HTTP, endpoint, None), path=question.path)
         inner = http_get(host=question.host, path=question.path, headers=question.headers)
         if endpoint.port == PLAIN_HTTP_PORT:
-            started_at, log = await self._drive(request, inner)
-            exchanges.append(
-                Exchange(
-                    request=request,
-                    started_at=started_at,
-                    sent=log.sent,
-                    received=log.received,
-                    ending=log.ending,
-                    elapsed_s=log.elapsed_s,
-                    os_error=log.os_error,
-                )
-            )
+            started_at, log = await self._drive(host, request, inner)
+            host.exchanges.append(_exchange(request, started_at, log))
             return
-        version = best_version(exchanges, endpoint)
+        version = best_version(host.exchanges, endpoint)
         if version is None:
             return  # nothing to speak HTTP over; recognition says so
         client = TlsEngine(version, endpoint.server_name)
         clear = ClearText()
-        started_at, log = await self._drive(request, client.carry(inner, clear))
-        exchanges.append(
-            Exchange(
-                request=request,
-                started_at=started_at,
-                sent=bytes(clear.sent),
-                received=bytes(clear.received),
-                ending=log.ending,
-                elapsed_s=log.elapsed_s,
-                os_error=log.os_error,
-                engine=client.report(),
-            )
-        )
+        started_at, log = await self._drive(host, request, client.carry(inner, clear))
+        log = replace(log, sent=bytes(clear.sent), received=bytes(clear.received))
+        host.exchanges.append(_exchange(request, started_at, log, engine=client.report()))
 
     def _request(
         self,
@@ -301,10 +292,12 @@ class Engine:
             max_bytes=_MAX_BYTES[probe],
         )
 
-    async def _drive(self, request: ProbeRequest, conversation: Conversation) -> tuple[datetime, WireLog]:
+    async def _drive(
+        self, host: _HostScan, request: ProbeRequest, conversation: Conversation
+    ) -> tuple[datetime, WireLog]:
         endpoint = request.endpoint
-        async with self._connections.hold(endpoint.address):
-            await self._dispatcher.permit()
+        async with self._connections.hold(endpoint.address, host):
+            await self._dispatcher.permit(host)
             self.counters.connections += 1
             started_at = datetime.now(UTC)
             log = await self._network.drive(
@@ -316,6 +309,21 @@ class Engine:
             )
         self.counters.endings[log.ending] = self.counters.endings.get(log.ending, 0) + 1
         return started_at, log
+
+
+def _exchange(
+    request: ProbeRequest, started_at: datetime, log: WireLog, *, engine: EngineReport | None = None
+) -> Exchange:
+    return Exchange(
+        request=request,
+        started_at=started_at,
+        sent=log.sent,
+        received=log.received,
+        ending=log.ending,
+        elapsed_s=log.elapsed_s,
+        os_error=log.os_error,
+        engine=engine,
+    )
 
 
 def plan_endpoints(

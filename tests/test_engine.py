@@ -285,9 +285,9 @@ def test_every_connection_takes_a_permit():
         await asyncio.sleep(0)
         permit = run.engine._dispatcher.permit
 
-        async def counted():
+        async def counted(clock):
             permits.append(1)
-            await permit()
+            await permit(clock)
 
         run.engine._dispatcher.permit = counted
         await task
@@ -664,3 +664,12 @@ def honest_alert(number):
     from tests.hostile.honest import alert  # noqa: PLC0415
 
     return alert(number)
+
+
+def test_waiting_for_a_turn_does_not_use_up_the_host_deadline():
+    """Three targets at a rate at which all their connections together take more than a second."""
+    run = Run(honest_script(), rate=20, host_deadline_s=0.6)
+    run(target(), target(ports=(8443,)), target(ports=(9443,)))
+    assert run.engine.counters.connections > 20
+    assert {record.stopped for record in run.records.values()} == {None}
+    assert run.engine.counters.hosts_done == 3

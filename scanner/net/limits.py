@@ -9,12 +9,23 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Hashable
+from typing import Protocol
 
 from asyncio_throttle.throttler import Throttler
 
 _BATCH_S = 0.1
 """Longest burst, as seconds of the rate asked for."""
 _YIELD_EVERY = 128
+
+
+class Clock(Protocol):
+    """A deadline that can stand still: what waits for its turn is not late by its own fault."""
+
+    def begin_waiting(self) -> None:
+        """Stop."""
+
+    def end_waiting(self) -> None:
+        """Go on."""
 
 
 class Dispatcher:
@@ -25,14 +36,21 @@ class Dispatcher:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._has_waiting = asyncio.Event()
 
-    async def permit(self) -> None:
-        """Wait for a turn."""
+    async def permit(self, clock: Clock | None = None) -> None:
+        """Wait for a turn, with the clock stopped."""
         if self._rate <= 0:
             return
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         self._has_waiting.set()
-        await turn
+        if clock is None:
+            await turn
+            return
+        clock.begin_waiting()
+        try:
+            await turn
+        finally:
+            clock.end_waiting()
 
     async def run(self) -> None:
         """Hand out permits until cancelled."""
@@ -64,21 +82,27 @@ class KeyedLimit:
         self._count = count
         self._places: dict[Hashable, _Place] = {}
 
-    def hold(self, key: Hashable) -> _Hold:
-        """Return an asynchronous context that waits for one of the key's places and holds it."""
-        return _Hold(self, key)
+    def hold(self, key: Hashable, clock: Clock | None = None) -> _Hold:
+        """Return an asynchronous context that waits for a place, with the clock stopped, and holds it."""
+        return _Hold(self, key, clock)
 
-    async def enter(self, key: Hashable) -> None:
+    async def enter(self, key: Hashable, clock: Clock | None = None) -> None:
         """Wait for a place; every enter that returns needs a leave."""
         place = self._places.get(key)
         if place is None:
             place = self._places[key] = _Place(asyncio.Semaphore(self._count))
         place.users += 1
+        stopped = clock if clock is not None and place.semaphore.locked() else None
+        if stopped is not None:
+            stopped.begin_waiting()
         try:
             await place.semaphore.acquire()
         except BaseException:
             self._forget(key, place)
             raise
+        finally:
+            if stopped is not None:
+                stopped.end_waiting()
 
     def leave(self, key: Hashable) -> None:
         """Give a place back."""
@@ -102,14 +126,15 @@ class _Place:
 
 class _Hold:
     # A class and not contextlib's generator: this runs for every connection, and costs a third.
-    __slots__ = ("_key", "_limit")
+    __slots__ = ("_clock", "_key", "_limit")
 
-    def __init__(self, limit: KeyedLimit, key: Hashable) -> None:
+    def __init__(self, limit: KeyedLimit, key: Hashable, clock: Clock | None) -> None:
         self._limit = limit
         self._key = key
+        self._clock = clock
 
     async def __aenter__(self) -> None:
-        await self._limit.enter(self._key)
+        await self._limit.enter(self._key, self._clock)
 
     async def __aexit__(self, *_: object) -> None:
         self._limit.leave(self._key)

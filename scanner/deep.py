@@ -18,6 +18,27 @@ from scanner.model.subjects import Endpoint
 DEADLINE_S = 300.0
 """Seconds for one endpoint."""
 _AT_ONCE = 2
+_SCANS = (
+    "certinfo",
+    "compression",
+    "early_data",
+    "elliptic_curves",
+    "ems",
+    "fallback",
+    "heartbleed",
+    "http_headers",
+    "openssl_ccs",
+    "reneg",
+    "resum",
+    "robot",
+    "sslv2",
+    "sslv3",
+    "tlsv1",
+    "tlsv1_1",
+    "tlsv1_2",
+    "tlsv1_3",
+)
+"""All that sslyze can ask: without the comparison below it asks nothing it is not told to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +78,8 @@ async def _run_one(endpoint: Endpoint, folder: Path, deadline_s: float) -> DeepS
     address = f"[{endpoint.address}]" if ":" in endpoint.address else endpoint.address
     where = f"{host}:{endpoint.port}{{{address}}}" if endpoint.server_name else f"{address}:{endpoint.port}"
     # sslyze compares with Mozilla's recommendation by default and says so by its exit code, which is not our question.
-    command = (sys.executable, "-m", "sslyze", "--quiet", "--mozilla_config=disable", f"--json_out={path}", where)
+    options = ("--quiet", "--mozilla_config=disable", *(f"--{scan}" for scan in _SCANS), f"--json_out={path}")
+    command = (sys.executable, "-m", "sslyze", *options, where)
     child = await asyncio.create_subprocess_exec(
         *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
     )

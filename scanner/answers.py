@@ -21,6 +21,7 @@ from scanner.tls.reply import (
     decode_reply,
     decode_reply_after_retry,
 )
+from scanner.tls.suites import FOR_TLS13
 
 
 class AnswerKind(Enum):
@@ -217,6 +218,8 @@ def _server_hello_problem(exchange: Exchange, version: TlsVersion, hello: Server
         return "a HelloRetryRequest without TLS 1.3"
     if version is TlsVersion.SSL3 and hello.version != TlsVersion.SSL3:
         return f"a ServerHello with {TlsVersion(hello.version).title}, which was not offered"
+    if (hello.suite in FOR_TLS13) is not (hello.version == TlsVersion.TLS1_3):
+        return f"a ServerHello with {TlsVersion(hello.version).title} and suite 0x{hello.suite:04X}, which do not fit"
     variant = exchange.request.variant
     if (
         exchange.request.probe is Probe.HELLO

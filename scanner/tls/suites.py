@@ -15,6 +15,9 @@ EMPTY_RENEGOTIATION_INFO_SCSV = 0x00FF
 _TLS13 = (0x1301, 0x1302, 0x1303, 0x1304, 0x1305)
 _TLS13_EXOTIC = (0x00C6, 0x00C7, 0x1306, 0x1307, 0xC0B4, 0xC0B5, 0xC103, 0xC104, 0xC105, 0xC106)
 
+FOR_TLS13 = frozenset((*_TLS13, *_TLS13_EXOTIC))
+"""Suites of TLS 1.3, and of no version before it."""
+
 # Static RSA first: the server need not sign, which makes the question cheaper for both sides.
 _RSA_AES = (0x002F, 0x0035, 0x009C, 0x009D, 0x003C, 0x003D)
 _ECDHE_COMMON = (

@@ -16,7 +16,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from bench.measure import run_command
 from bench.servers import ROWS, addresses, client_core, running_nginx
+from bench.tools import BIN
 from scanner.app import ScanOptions, scan_targets
 from scanner.judge import judge_run
 from scanner.model.subjects import Target
@@ -86,8 +88,20 @@ def _print_stages(targets: Sequence[Target], options: ScanOptions, folder: Path)
         print(f"  {statistics.median(values):7.3f}  {name}")
 
 
+def _start_cpu_ms(extra: str) -> float:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        words = extra.replace("DB", str(folder / "runs.sqlite")).split()
+        command = [str(BIN / "entra-tls"), "scan", "127.1.0.1:9", "--quiet", "--json", str(folder / "out.json"), *words]
+        _, cpu_s, _ = run_command(command, folder / "stdout", folder / "stderr", limit_s=60)
+    return cpu_s * 1000
+
+
 def print_imports(*, does_confirm: bool) -> int:
     """Run ``entra-tls scan`` against a closed port of loopback under -X importtime; print the slowest imports."""
+    print("the whole command for one closed port, CPU ms, medians of 5:")
+    for extra in ("--confirm none", "--confirm none --db DB"):
+        print(f"  {statistics.median(_start_cpu_ms(extra) for _ in range(5)):6.0f}  {extra}")
     with tempfile.TemporaryDirectory() as folder:
         command = (
             f"scan 127.1.0.1:9 --confirm {'all' if does_confirm else 'none'} --quiet "

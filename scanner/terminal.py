@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from scanner.store import Store
 
 DNS_PORT = 53
+_NAMESERVER = re.compile(r"(?:\[(?P<bracketed>[^\[\]]+)\]|(?P<plain>[^:\[\]]+))(?::(?P<port>[0-9]{1,5}))?")
 _MOST_PLAN_ROWS = 200
 
 
@@ -74,16 +76,16 @@ def checked_policy(policy_id: str) -> str:
 
 def parse_nameserver(text: str) -> tuple[str, int]:
     """Return (address, port) of ``192.0.2.1``, ``192.0.2.1:5353``, ``2001:db8::1`` or ``[2001:db8::1]:5353``."""
-    address, port = text, ""
-    if text.startswith("["):
-        address, _, rest = text[1:].partition("]")
-        port = rest.removeprefix(":")
-    elif text.count(":") == 1:
-        address, _, port = text.partition(":")
+    found = _NAMESERVER.fullmatch(text)
     try:
-        return str(ip_address(address)), int(port) if port else DNS_PORT
+        # An IPv6 address without brackets has colons of its own, and so no port.
+        address = str(ip_address((found["bracketed"] or found["plain"]) if found else text))
+        port = int((found["port"] if found else None) or DNS_PORT)
     except ValueError:
+        address, port = "", 0
+    if not address or not 0 < port < 65_536:
         fail(f"--resolver takes an address, with a port where it is not 53, such as 192.0.2.1:5353; not {text!r}")
+    return address, port
 
 
 def print_plan(targets: Sequence[Target], options: ScanOptions) -> None:

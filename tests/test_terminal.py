@@ -1,0 +1,232 @@
+"""Between the command line and the use cases: what is checked first, how files are written, what the plan says."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+import typer
+
+from scanner import terminal
+from scanner.app import ScanOptions
+from scanner.deep import DeepScan
+from scanner.entra import entra_endpoints
+from scanner.model.subjects import Role, Target
+from tests.reports.sample import build_result
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+
+
+def _outputs(**paths):
+    return terminal.Outputs(**{"html": None, "json": None, "csv": None, **paths})
+
+
+# --- files ------------------------------------------------------------------------------------------------------
+
+
+def test_checking_leaves_nothing_behind_and_changes_nothing(tmp_path):
+    there = tmp_path / "there.json"
+    there.write_text("old")
+    _outputs(html=tmp_path / "new.html", json=there).check()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["there.json"]
+    assert there.read_text() == "old"
+
+
+@pytest.mark.parametrize("path", ["missing/report.json", "."])
+def test_what_cannot_be_written_ends_with_the_code_for_usage(tmp_path, path, capsys):
+    with pytest.raises(typer.Exit) as caught:
+        _outputs(json=tmp_path / path).check()
+    assert caught.value.exit_code == 2
+    assert "can't be written" in capsys.readouterr().err
+
+
+def test_folders_are_made_where_asked(tmp_path):
+    _outputs(html=tmp_path / "a" / "b" / "report.html").check(make_folders=True)
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_a_file_is_replaced_whole_or_stays_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "report.json"
+    path.write_text("old")
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(typer.Exit):
+        _outputs(json=path).write(build_result(1), quiet=True)
+    assert path.read_text() == "old"
+    assert [each.name for each in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_written_files_have_the_mode_of_any_other(tmp_path):
+    path = tmp_path / "report.csv"
+    before = os.umask(0o027)
+    try:
+        _outputs(csv=path).write(build_result(1), quiet=True)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_line_ends_of_csv_are_kept(tmp_path):
+    path = tmp_path / "report.csv"
+    _outputs(csv=path).write(build_result(1), quiet=True)
+    content = path.read_bytes()
+    assert content.count(b"\r\n") == content.count(b"\n") == 7
+    assert b"\r\r" not in content
+
+
+def test_hostile_results_can_be_written_in_every_format(tmp_path):
+    paths = {kind: tmp_path / f"report.{kind}" for kind in ("html", "json", "csv")}
+    _outputs(**paths).write(build_result(30, is_hostile=True), quiet=True)
+    for path in paths.values():
+        path.read_bytes().decode("utf-8")
+
+
+# --- the plan ---------------------------------------------------------------------------------------------------
+
+
+def _target(host, **options):
+    options = {"role": Role.SERVER, "ports": (443,), **options}
+    return Target(text=host, host=host, **options)
+
+
+def test_the_plan_says_ports_names_and_labels(capsys):
+    terminal.print_plan(
+        [
+            _target("sts.example.com", role=Role.ADFS, optional_ports=(49443,), farm="sts", tags=("prod",)),
+            _target("192.0.2.7", server_name="sts.example.com"),
+            _target("192.0.2.8"),
+        ],
+        ScanOptions(rate=0),
+    )
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["sts.example.com", "adfs", "443,", "(49443)", "the", "same", "sts,", "prod", "argument"] in lines
+    assert ["192.0.2.7", "server", "443", "sts.example.com", "argument"] in lines
+    assert ["192.0.2.8", "server", "443", "none", "argument"] in lines
+    assert any("4 ports" in " ".join(line) and "no rate limit" in " ".join(line) for line in lines)
+
+
+def test_a_range_is_one_row_and_two_ranges_are_two(capsys):
+    first = [
+        Target(text="192.0.2.0/30", host=f"192.0.2.{n}", role=Role.SERVER, ports=(443,), is_from_range=True)
+        for n in (1, 2)
+    ]
+    second = [
+        Target(text="192.0.2.9-10", host=f"192.0.2.{n}", role=Role.SERVER, ports=(443,), is_from_range=True)
+        for n in (9, 10)
+    ]
+    terminal.print_plan([*first, *second], ScanOptions())
+    out = capsys.readouterr().out
+    assert "192.0.2.1 to 192.0.2.2" in out
+    assert "192.0.2.9 to 192.0.2.10" in out
+    assert out.count("(2 addresses)") == 2
+
+
+def test_a_long_plan_is_cut_and_says_so(capsys):
+    terminal.print_plan([_target(f"h{n}.example") for n in range(250)], ScanOptions())
+    out = capsys.readouterr().out
+    assert "(the first 200 of 250 rows)" in out
+    assert "250 targets" in out
+
+
+def test_what_the_user_wrote_is_shown_as_written_and_not_as_markup(capsys):
+    terminal.print_plan([_target("h.example", farm="[red]farm[/red]", tags=("[bold]",))], ScanOptions())
+    assert "[red]farm[/red], [bold]" in capsys.readouterr().out
+
+
+# --- targets, servers, endpoints --------------------------------------------------------------------------------
+
+
+def test_notes_about_targets_are_shown_and_do_not_end_the_run(capsys, tmp_path):
+    file = tmp_path / "targets.txt"
+    file.write_text("h.example\nh.example\n")
+    targets, _ = terminal.read_all_targets([], [file])
+    assert {target.host for target in targets} == {"h.example"}
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_bad_lines_of_all_sources_are_shown_together(capsys, tmp_path):
+    file = tmp_path / "targets.txt"
+    file.write_text("[nonsense]\n")
+    with pytest.raises(typer.Exit) as caught:
+        terminal.read_all_targets(["a b c"], [file])
+    assert caught.value.exit_code == 2
+    error = capsys.readouterr().err
+    assert "targets.txt:1" in error
+    assert "a b c" in error
+    assert "2 bad target lines; nothing was scanned" in error
+
+
+def test_one_bad_line_is_one(capsys):
+    with pytest.raises(typer.Exit):
+        terminal.read_all_targets(["a b c"], [])
+    assert "1 bad target line; nothing was scanned" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "server"),
+    [
+        ("192.0.2.1", ("192.0.2.1", 53)),
+        ("192.0.2.1:5353", ("192.0.2.1", 5353)),
+        ("2001:db8::1", ("2001:db8::1", 53)),
+        ("[2001:db8::1]", ("2001:db8::1", 53)),
+        ("[2001:db8::1]:5353", ("2001:db8::1", 5353)),
+    ],
+)
+def test_name_servers(text, server):
+    assert terminal.parse_nameserver(text) == server
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "dns.example",
+        "192.0.2.1:x",
+        "192.0.2.1:",
+        "192.0.2.1:0",
+        "192.0.2.1:65536",
+        "[2001:db8::1",
+        "[::1]x",
+        "",
+        "1.2.3.256",
+    ],
+)
+def test_bad_name_servers(text):
+    with pytest.raises(typer.Exit):
+        terminal.parse_nameserver(text)
+
+
+def test_endpoints_are_shown_whole_with_what_is_not_verified(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    terminal.print_endpoints(entra_endpoints(None))
+    lines = capsys.readouterr().out.splitlines()
+    for entry in entra_endpoints(None):
+        assert f"  {entry.name}" in lines
+        for source in entry.sources:
+            assert f"    source: {source.title}, {source.url}" in lines
+    assert any("(listed only, not scanned)" in line for line in lines)
+
+
+# --- sslyze's own scan ------------------------------------------------------------------------------------------
+
+
+def test_the_deep_scan_takes_named_hosts_that_speak_tls(monkeypatch, tmp_path, capsys):
+    asked = []
+
+    async def run_deep_scans(endpoints, folder):
+        await asyncio.sleep(0)
+        asked.extend(endpoints)
+        first = DeepScan(endpoint=endpoints[0], path=folder / "x.json", error=None)
+        return [first, DeepScan(endpoint=endpoints[1], path=None, error="not done after 300 s")]
+
+    monkeypatch.setattr(terminal, "run_deep_scans", run_deep_scans)
+    result = build_result(20)
+    terminal.run_sslyze(result, tmp_path, quiet=False)
+    silent = {host.target.host for host in result.hosts if all(v.state.value != "enabled" for v in host.verdicts)}
+    assert silent
+    assert asked
+    assert not silent & {endpoint.host for endpoint in asked}
+    errors = capsys.readouterr().err
+    assert "x.json" in errors
+    assert "not done after 300 s" in errors

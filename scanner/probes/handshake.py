@@ -30,6 +30,8 @@ _OPENSSL_VERSIONS = {
 }
 _PIECE_BYTES = 16_384
 _SSL2_CLIENT_MASTER_KEY = 2
+_CLOSE_NOTIFY = "Connection was shut down by peer"
+"""What nassl calls it."""
 
 
 @dataclass(slots=True)
@@ -80,7 +82,7 @@ class TlsEngine:
                 self._client._ssl_ctx.set_client_cert_cb_NULL()  # noqa: SLF001  # go on without a certificate
                 continue
             except OpenSSLError as error:
-                self.error = str(error.args[0] if error.args else error).strip()[:300]
+                self.error = _text(error)
             out = _pending(network)
             if self.completed or self.error is not None:
                 return out
@@ -124,12 +126,14 @@ class TlsEngine:
                 clear.received += piece
                 out = inner.send(piece) if piece else b""
                 if end is not None:  # close_notify often comes together with the last of the response
+                    if not clear.received or _text(end) != _CLOSE_NOTIFY:
+                        self.error = _text(end)
                     inner.send(b"")
-                    raise end
+                    return
         except StopIteration:
             return
         except OpenSSLError as error:
-            self.error = str(error.args[0] if error.args else error).strip()[:300]
+            self.error = _text(error)
         finally:
             inner.close()
 
@@ -154,6 +158,10 @@ class TlsEngine:
             return tuple(PEM_cert_to_DER_cert(pem) for pem in self._client.get_received_chain())
         except (OpenSSLError, TypeError, ValueError):  # anonymous and PSK suites have no certificate
             return ()
+
+
+def _text(error: OpenSSLError) -> str:
+    return str(error.args[0] if error.args else error).strip()[:300]
 
 
 def _pending(network: object) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from scanner.model.evidence import Evidence, Gap, Observation, State
+from scanner.model.evidence import Evidence, Gap, Observation, Origin, State
 from scanner.model.subjects import Direction
 from scanner.model.verdicts import Verdict
 from scanner.model.versions import TlsVersion
@@ -113,9 +113,15 @@ def _count(verdicts: Sequence[Verdict]) -> int:
     return len({item.scope for item in verdicts})
 
 
-def _sort_key(item: Observation) -> tuple[int, float, str, str, str]:
-    return -item.basis, -item.seen_at.timestamp(), item.state.value, item.origin.locator, item.reason
+def _sort_key(item: Observation) -> tuple[object, ...]:
+    """Return a key that no two different statements share: then the order of the evidence can't show."""
+    head = (-item.basis, -item.seen_at.timestamp(), item.state.value, item.origin.locator, item.reason)
+    return (*head, item.is_contested, *_origin_key(item.origin), item.facts)
 
 
-def _gap_sort_key(gap: Gap) -> tuple[bool, str, str, float]:
-    return gap.version is None, gap.reason.value, gap.detail, gap.seen_at.timestamp()
+def _gap_sort_key(gap: Gap) -> tuple[object, ...]:
+    return gap.version is None, gap.reason.value, gap.detail, gap.seen_at.timestamp(), *_origin_key(gap.origin)
+
+
+def _origin_key(origin: Origin) -> tuple[str, str, str, str]:
+    return origin.locator, origin.source, origin.source_version, origin.run

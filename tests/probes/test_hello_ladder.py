@@ -6,6 +6,7 @@ off, and nothing that is off is called on.
 
 import random
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -415,3 +416,29 @@ def test_conversation_sends_once_and_stops_at_the_answer():
     assert converse(b"hello", [wire.encode_alert(40)]) == ([b"hello"], 1)
     assert converse(b"hello", [HELLO[:20], b""]) == ([b"hello"], 2)
     assert converse(b"hello", [HELLO[:20]]) == ([b"hello"], None)
+
+
+# docs/method.md
+
+METHOD = (Path(__file__).parents[2] / "docs" / "method.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "style", ["70", "40", "71", "47", "50", "10", "0 warning", "80", "FIN", "RST", "silence", "112"]
+)
+def test_method_page_has_the_most_connections(style):
+    """The page's table is recomputed: over every version set but SSLv2 alone."""
+    most = dict.fromkeys(range(1, 7), 0)
+    modern = {TlsVersion.TLS1_2, TlsVersion.TLS1_3}
+    old = {TlsVersion.TLS1_0, TlsVersion.TLS1_1, TlsVersion.TLS1_2}
+    counts, unsettled = {}, 0
+    for enabled in ALL_SETS:
+        if enabled == {TlsVersion.SSL2}:
+            continue
+        way = Way(backends=[Backend(enabled=enabled, refusals=dict.fromkeys(ALL_VERSIONS, REFUSALS[style]))])
+        found = check(way)
+        counts[enabled] = found.count
+        most[len(enabled)] = max(most[len(enabled)], found.count)
+        unsettled += bool(unknown(found))
+    row = [*most.values(), counts[frozenset(modern)], counts[frozenset(old)], unsettled]
+    assert f"| {style} | {' | '.join(map(str, row))} |" in METHOD, row

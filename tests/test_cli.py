@@ -268,6 +268,19 @@ def test_a_fault_of_the_program_is_one_line_and_a_code_of_its_own():
     assert "Traceback" in shown.stderr
 
 
+def test_an_interrupt_before_there_is_anything_to_keep_has_the_shell_s_code_for_it():
+    child = (
+        "import scanner.terminal, scanner.cli\n"
+        "def stop(*_a, **_k): raise KeyboardInterrupt\n"
+        "scanner.terminal.read_all_targets = stop\n"
+        "import sys; sys.argv = ['entra-tls', 'scan', '127.0.0.1:1']\n"
+        "scanner.cli.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
+
+
 # --- output -----------------------------------------------------------------------------------------------------
 
 

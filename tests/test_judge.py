@@ -238,6 +238,25 @@ def test_an_optional_port_that_is_not_closed_counts(ending):
     assert host.readiness is Readiness.UNKNOWN
 
 
+@pytest.mark.parametrize(
+    "endings",
+    [
+        [],  # never asked
+        [Ending.REFUSED, Ending.TIMED_OUT_READ],  # something listened at one time
+        [Ending.REFUSED, Ending.TIMED_OUT_CONNECT],
+    ],
+)
+def test_an_optional_port_that_is_not_surely_closed_is_not_absent(endings):
+    must, may = _endpoint(1), _endpoint(2, is_optional=True)
+    exchanges = [
+        _exchange(may, version, b"", ending)
+        for ending, version in zip(endings, (TlsVersion.TLS1_2, TlsVersion.TLS1_0), strict=False)
+    ]
+    host, _ = judge_record(RUN, _record([*_asked(must, NEW), *exchanges], [must, may]), POLICY)
+    assert not is_absent(host.endpoints[1])
+    assert host.readiness is Readiness.UNKNOWN
+
+
 def test_a_closed_port_that_must_answer_is_not_absent():
     endpoint = _endpoint()
     host, _ = judge_record(

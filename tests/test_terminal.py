@@ -123,6 +123,20 @@ def test_a_range_is_one_row_and_two_ranges_are_two(capsys):
     assert out.count("(2 addresses)") == 2
 
 
+def test_targets_of_one_line_that_are_no_range_are_a_row_each(capsys):
+    names = ("enterpriseregistration.windows.net", "device.login.microsoftonline.com")
+    terminal.print_plan(
+        [
+            Target(text="@entra:global", host=name, role=Role.ENDPOINT, ports=(443,), locator="targets.txt:3")
+            for name in names
+        ],
+        ScanOptions(),
+    )
+    out = capsys.readouterr().out
+    assert all(name in out for name in names)
+    assert "addresses)" not in out
+
+
 def test_a_long_plan_is_cut_and_says_so(capsys):
     terminal.print_plan([_target(f"h{n}.example") for n in range(250)], ScanOptions())
     out = capsys.readouterr().out

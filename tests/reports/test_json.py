@@ -202,6 +202,49 @@ def test_every_endpoint_and_host_lists_all_six_versions_oldest_first():
             assert [verdict["version"] for verdict in verdicts if verdict["direction"] == "inbound"] == versions
 
 
+def _plain(item):
+    """A dataclass of the model as the report gives it, where the names are the same."""
+    return {key: value for key, value in dataclasses.asdict(item).items() if isinstance(value, (str, bool, type(None)))}
+
+
+def test_every_value_is_that_of_the_result():
+    result = build_result(40)
+    report = build_report(result)
+    seen = set()
+    for host, written in zip(result.hosts, report["hosts"], strict=True):
+        assert [gap["detail"] for gap in written["gaps"]] == [gap.detail for gap in host.gaps]
+        seen.add(("host gaps", bool(host.gaps)))
+        for check, other in zip(host.checks, written["checks"], strict=True):
+            assert {**_plain(check), "verified": check.is_verified} == {**other, "is_verified": other["verified"]}
+        for endpoint, shown in zip(host.endpoints, written["endpoints"], strict=True):
+            assert (shown["address"], shown["port"]) == (endpoint.endpoint.address, endpoint.endpoint.port)
+            assert shown["is_optional"] is endpoint.endpoint.is_optional
+            assert shown["connections"] == endpoint.connection_count
+            assert len(shown["gaps"]) == len(endpoint.gaps)
+            for verdict, each in zip(endpoint.verdicts, shown["verdicts"], strict=True):
+                assert each["disputed"] is verdict.is_disputed
+                assert each["reason"] == verdict.reason
+                assert [item["basis"] for item in each["evidence"]] == [item.basis.label for item in verdict.supporting]
+                assert [item["reason"] for item in each["opposing"]] == [item.reason for item in verdict.opposing]
+                assert [gap["reason"] for gap in each["gaps"]] == [gap.reason.value for gap in verdict.gaps]
+                seen.add(("disputed", verdict.is_disputed))
+            for handshake, each in zip(endpoint.handshakes, shown["handshakes"], strict=True):
+                assert each["completed"] is handshake.is_completed
+                assert each["client_certificate_requested"] is handshake.is_client_certificate_requested
+                seen.add(("asks for a certificate", handshake.is_client_certificate_requested))
+            for certificate, each in zip(endpoint.certificates, shown["certificates"], strict=True):
+                assert _plain(certificate).items() <= each.items()
+                assert [trust["trusted"] for trust in each["trust"]] == [t.is_trusted for t in certificate.trust]
+                seen |= {("trusted", trust.is_trusted) for trust in certificate.trust}
+    # Each of them was seen both ways, so none of them is a constant.
+    for what in ("host gaps", "disputed", "asks for a certificate", "trusted"):
+        assert {(what, True), (what, False)} <= seen
+    for finding, written in zip(result.findings, report["findings"], strict=True):
+        assert written["rule"] == finding.rule_id
+        assert written["scopes"] == list(finding.scopes)
+        assert [each["verified"] for each in written["citations"]] == [each.is_verified for each in finding.citations]
+
+
 def test_the_summary_counts_what_the_hosts_say():
     report = build_report(build_result(60))
     summary, hosts = report["summary"], report["hosts"]

@@ -56,6 +56,12 @@ def test_one_reason_for_many_hosts_is_one_line_in_narrow_terminals():
     assert "and 25 more)" in text
 
 
+def test_only_unknown_hosts_are_listed_as_unknown():
+    text = _flat(_print(build_result(1, profile="modern")))
+    assert "unknown:" not in text
+    assert "1 host: 1 ready, 0 not ready, 0 unknown." in text
+
+
 def test_reasons_are_bounded():
     result = build_result(MOST_REASONS + 3, profile="silent")
     hosts = tuple(

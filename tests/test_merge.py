@@ -238,3 +238,26 @@ def test_host_without_scopes_is_unknown_for_the_hosts_reason():
 def test_host_verdict_says_how_many_endpoints_agree():
     merged = hosted(verdict_of(State.ENABLED, "a"), verdict_of(State.DISABLED, "b"), verdict_of(State.DISABLED, "c"))
     assert "1 of 3" in merged.reason
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"is_contested": True},
+        {"facts": (("cipher_suite", "0x002F"),)},
+        {"reason": "other"},
+        {"origin": origin(locator="squid.conf:41")},
+        {"origin": replace(origin(), source="sslyze-handshake")},
+        {"origin": replace(origin(), source_version="2")},
+        {"origin": origin(run="r0")},
+        {"seen_at": AT + timedelta(seconds=1)},
+    ],
+    ids=str,
+)
+def test_statements_that_differ_in_one_thing_only_have_one_order(change):
+    first = observed()
+    second = replace(first, **change)
+    assert scoped(first, second) == scoped(second, first)
+    if "origin" in change:
+        one, other = gap(), replace(gap(), **change)
+        assert scoped(one, other) == scoped(other, one)

@@ -33,6 +33,7 @@ from scanner.policy import PolicyError, read_policy
 from scanner.reports.text import WIDE_COLUMNS, counted, print_result
 from scanner.store import StoreError
 from scanner.targets import TargetsError, expand, merge_excludes, parse_arguments, read_targets
+from scanner.untrusted import clean_text
 
 if TYPE_CHECKING:
     from scanner.store import Store
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 DNS_PORT = 53
 _NAMESERVER = re.compile(r"(?:\[(?P<bracketed>[^\[\]]+)\]|(?P<plain>[^:\[\]]+))(?::(?P<port>[0-9]{1,5}))?")
 _MOST_PLAN_ROWS = 200
+_MOST_CELL_CHARS = 300
 
 
 def fail(message: str) -> NoReturn:
@@ -101,16 +103,14 @@ def print_plan(targets: Sequence[Target], options: ScanOptions) -> None:
         table.add_column(title, overflow="fold")
     for group in groups[:_MOST_PLAN_ROWS]:
         first, last = group[0], group[-1]
-        hosts = (
-            first.host
-            if len(group) == 1
-            else f"{first.host} to {last.host}\n({counted(len(group), 'address', 'addresses')})"
-        )
+        hosts = first.host
+        if len(group) > 1:
+            hosts = f"{first.host} to {last.host} ({counted(len(group), 'address', 'addresses')})"
         ports = [str(port) for port in first.ports] + [f"({port})" for port in first.optional_ports]
         name = "none" if first.sni is None else "the same" if first.sni == first.host else first.sni
         labels = [first.farm] if first.farm else []
         cells = (hosts, first.role.value, ", ".join(ports), name, ", ".join([*labels, *first.tags]), first.locator)
-        table.add_row(*map(Text, cells[: len(table.columns)]))
+        table.add_row(*(Text(clean_text(cell, max_chars=_MOST_CELL_CHARS)) for cell in cells[: len(table.columns)]))
     console.print(table)
     if len(groups) > _MOST_PLAN_ROWS:
         console.print(f"(the first {_MOST_PLAN_ROWS} of {len(groups)} rows)", highlight=False)
@@ -221,16 +221,20 @@ class Outputs:
                 fail(f"{path} can't be written: {error.strerror}")
 
     def write(self, result: RunResult, *, quiet: bool) -> None:
-        """Write each file, whole or not at all, and say where it is."""
+        """Write each file, whole or not at all, and say where it is; ends with those that could not be written."""
+        errors = []
         for path, render in ((self.html, _render_html), (self.json, _render_json), (self.csv, _render_csv)):
             if path is None:
                 continue
             try:
                 _write_whole(path, render(result))
             except OSError as error:
-                fail(f"{path} can't be written: {error.strerror}")
+                errors.append(f"{path} can't be written: {error.strerror}")
+                continue
             if not quiet:
                 Console(stderr=True).print(Text(f"wrote {path}"), soft_wrap=True)
+        if errors:
+            fail("; ".join(errors))
 
 
 def finish(result: RunResult, *, allow_unknown: bool) -> NoReturn:

@@ -58,6 +58,15 @@ def test_a_file_is_replaced_whole_or_stays_as_it_was(tmp_path, monkeypatch):
     assert [each.name for each in tmp_path.iterdir()] == ["report.json"]
 
 
+def test_one_file_that_cannot_be_written_costs_no_other(tmp_path, capsys):
+    outputs = _outputs(html=tmp_path / "missing" / "report.html", json=tmp_path / "report.json")
+    with pytest.raises(typer.Exit) as caught:
+        outputs.write(build_result(1), quiet=True)
+    assert caught.value.exit_code == 2
+    assert (tmp_path / "report.json").stat().st_size > 1000
+    assert "report.html can't be written: No such file or directory" in capsys.readouterr().err
+
+
 def test_written_files_have_the_mode_of_any_other(tmp_path):
     path = tmp_path / "report.csv"
     before = os.umask(0o027)
@@ -135,6 +144,11 @@ def test_targets_of_one_line_that_are_no_range_are_a_row_each(capsys):
     out = capsys.readouterr().out
     assert all(name in out for name in names)
     assert "addresses)" not in out
+
+
+def test_what_a_targets_file_holds_cannot_steer_the_terminal(capsys):
+    terminal.print_plan([_target("h.example", tags=("\x1b[2J", "\u202eabc", "nul\0"))], ScanOptions())
+    assert not set(capsys.readouterr().out) & set("\x1b\u202e\0")
 
 
 def test_a_long_plan_is_cut_and_says_so(capsys):

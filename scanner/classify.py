@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from scanner.answers import Answer, read_answer
+from scanner.answers import Answer, AnswerKind, read_answer
 from scanner.model.evidence import Basis, Evidence, Gap, GapReason, Observation, Origin, State
 from scanner.model.exchange import Exchange, Probe
 from scanner.model.subjects import Direction, Endpoint
@@ -47,7 +47,7 @@ def classify_endpoint(
     """
     answers = [read_answer(exchange) for exchange in exchanges if exchange.request.probe is not Probe.HTTP]
     survey = Survey(answers)
-    local = [answer for answer in answers if answer not in survey.answers]
+    local = [answer for answer in answers if answer.kind is AnswerKind.NOT_ASKED]
     last_at = answers[-1].at if answers else asked_at
 
     def origin(source: str) -> Origin:

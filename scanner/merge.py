@@ -18,15 +18,15 @@ def merge_scope(
     evidence: Iterable[Evidence], *, host: str, scope: str, direction: Direction, version: TlsVersion
 ) -> Verdict:
     """Return the verdict for one scope from the evidence about it; other evidence is passed over."""
-    own = dict.fromkeys(
-        item for item in evidence if item.scope == scope and item.host == host and item.direction is direction
-    )
-    observations = sorted(
-        (item for item in own if isinstance(item, Observation) and item.version is version), key=_sort_key
-    )
-    gaps = tuple(
-        sorted((item for item in own if isinstance(item, Gap) and item.version in {version, None}), key=_gap_sort_key)
-    )
+    own = [
+        item
+        for item in evidence
+        if item.version in {version, None} and item.scope == scope and item.host == host and item.direction is direction
+    ]
+    if len(own) > 1:
+        own = list(dict.fromkeys(own))  # the same statement twice is one statement
+    observations = sorted((item for item in own if isinstance(item, Observation)), key=_sort_key)
+    gaps = tuple(sorted((item for item in own if isinstance(item, Gap)), key=_gap_sort_key))
     standing = _standing(observations)
     enabled = [item for item in standing if item.state is State.ENABLED]
     disabled = [item for item in standing if item.state is State.DISABLED]

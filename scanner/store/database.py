@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import sqlalchemy as sa
 from sqlalchemy import exc
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from scanner.model.runs import HostRecord, Run
 from scanner.store.encoding import (
@@ -323,6 +323,8 @@ def _store_certificates(connection: sa.Connection, batch: list[tuple[int, HostRo
 def _insert_if_absent(dialect: str) -> sa.Insert:
     # Where writers work side by side, another may have stored the certificate since it was looked for.
     if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415  # a tenth of a small scan's start-up
+
         return postgresql.insert(CERTIFICATES).on_conflict_do_nothing(index_elements=["sha256"])
     if dialect == "sqlite":
         return sqlite.insert(CERTIFICATES).on_conflict_do_nothing(index_elements=["sha256"])

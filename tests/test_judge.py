@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scanner.judge import is_absent, judge_record, judge_run, maybe_no_listener
@@ -153,7 +153,7 @@ SILENCE = st.sampled_from(
 
 
 @given(st.lists(st.tuples(st.sampled_from(ALL_VERSIONS), SILENCE), max_size=20))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 def test_silence_and_trouble_alone_never_become_a_fact(asked):
     endpoint = _endpoint()
     exchanges = [_exchange(endpoint, version, *answer) for version, answer in asked]
@@ -180,7 +180,7 @@ def test_silence_and_trouble_alone_never_become_a_fact(asked):
     ),
     st.randoms(use_true_random=False),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the same
 def test_any_exchanges_are_judged_the_same_again_and_in_any_order_of_endpoints(asked, rng):
     endpoints = [_endpoint(number) for number in (1, 2, 3)]
     exchanges = [_exchange(endpoints[number - 1], version, *answer) for number, version, answer in asked]

@@ -1,7 +1,7 @@
 """Targets and endpoints: what is sent as server name, and how an endpoint is written."""
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scanner.model.subjects import Endpoint, Role, Target, is_address
@@ -28,6 +28,7 @@ def test_the_server_name_is_a_name_or_nothing(host, server_name, sni):
     assert _target(host, server_name=server_name).sni == sni
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 @given(st.ip_addresses())
 def test_every_address_is_an_address(address):
     assert is_address(str(address))

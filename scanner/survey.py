@@ -243,8 +243,10 @@ class Survey:
         for answer in telling:
             keys_by_variant.setdefault(answer.variant, set()).add(_key(answer))
             # A box that stops long hellos, or a server that can't read them, seldom says so: only where a hello as
-            # long got through does a failure speak of the version. The alerts about suites show that it was read.
-            if answer.sent_bytes > self.longest_accepted_bytes and answer.alert not in _ABOUT_SUITES:
+            # long got through does a failure speak of the version. The alerts about suites show that it was read. Where
+            # SSL 2.0 alone was accepted, no TLS hello is that short, and the compact one is short enough for any box.
+            is_too_long = answer.sent_bytes > self.longest_accepted_bytes and self.enabled != {TlsVersion.SSL2}
+            if is_too_long and answer.alert not in _ABOUT_SUITES:
                 too_long.add((answer.variant, _key(answer)))
         ways = [
             (sum(1 for variant in cover if variant not in keys_by_variant), key, cover)

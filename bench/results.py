@@ -92,7 +92,8 @@ def _targets(runs: Runs) -> list[str]:
     best = maybe_best_parallel(runs)
     asked = [
         ("ours-confirm", "sslyze", 50.0, "with sslyze confirmation, at least 50 x the sslyze CLI"),
-        ("ours", "sslscan", 1.0, "with --confirm none, faster than sslscan --targets"),
+        ("ours", "sslscan-no-ciphers", 1.0, "with --confirm none, faster than sslscan --targets without ciphers"),
+        ("ours", "sslscan", 1.0, "with --confirm none, faster than sslscan with every other check off too"),
         ("ours-nodb", "sslscan", 1.0, "the same without a store, which sslscan has not either"),
         ("ours", "sslyze", 500.0, "with --confirm none, at least 500 x the sslyze CLI (aim for 5,000 hosts)"),
         ("ours", "nassl", 8.0, "with --confirm none, at least 8 x nassl in threads (aim for 5,000 hosts)"),

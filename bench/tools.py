@@ -81,6 +81,10 @@ def _sslscan(job: Job) -> list[str]:
     return ["sslscan", f"--targets={job.targets}", *_SSLSCAN_OFF]
 
 
+def _sslscan_no_ciphers(job: Job) -> list[str]:
+    return ["sslscan", f"--targets={job.targets}", "--no-ciphersuites", "--no-colour"]
+
+
 def _sslscan_parallel(count: int) -> Callable[[Job], list[str]]:
     # Four shares for each process, so that the slowest share does not hold up the others for long.
     def command(job: Job) -> list[str]:
@@ -142,11 +146,21 @@ TOOLS = (
     ),
     Tool(
         id="sslscan",
-        title="sslscan --targets, versions only",
+        title="sslscan --targets, versions only (every other check off)",
         command=_sslscan,
         parse=answers.parse_sslscan,
         needs="sslscan",
         has_stdout_answers=True,
+    ),
+    Tool(
+        id="sslscan-no-ciphers",
+        title="sslscan --targets --no-ciphersuites (its other checks on)",
+        command=_sslscan_no_ciphers,
+        parse=answers.parse_sslscan,
+        needs="sslscan",
+        has_stdout_answers=True,
+        most_hosts=20,
+        most_runs=3,
     ),
     *(
         Tool(

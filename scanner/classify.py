@@ -24,6 +24,10 @@ _STOP_DETAILS = {
 }
 
 
+_ENDPOINT_REASONS = frozenset({GapReason.REFUSED, GapReason.UNREACHABLE, GapReason.NO_ANSWER, GapReason.NOT_TLS})
+"""Reasons that hold for the endpoint whichever version was asked for."""
+
+
 def scope_of(endpoint: Endpoint) -> str:
     """Return the scope's name: the locator, with the server name where there is one."""
     if endpoint.server_name is None:
@@ -76,7 +80,7 @@ def classify_endpoint(
                 observe(version, answer, state, reason) for answer, state, reason in _statements(version, standing)
             ]
             continue
-        reason, detail = _explain(standing, local, stopped)
+        reason, detail = _explain(standing, survey, local, stopped)
         evidence.append(
             Gap(
                 host=endpoint.host,
@@ -104,11 +108,18 @@ def _statements(version: TlsVersion, standing: Settled) -> list[tuple[Answer, St
     return statements
 
 
-def _explain(standing: Open, local: Sequence[Answer], stopped: str | None) -> tuple[GapReason, str]:
-    """Return the gap's reason: an interruption explains what was still wanted, our own failure what was not asked."""
+def _explain(standing: Open, survey: Survey, local: Sequence[Answer], stopped: str | None) -> tuple[GapReason, str]:
+    """Return the gap's reason: an interruption explains what was still wanted, our own failure what was not asked.
+
+    Where the asking stopped early because nobody is there, or nobody who speaks TLS, that explains all versions.
+    """
     is_unfinished = standing.wanted is not None or standing.wants_control or standing.reason is GapReason.NOT_ASKED
     if stopped in _STOP_REASONS and is_unfinished:
         return _STOP_REASONS[stopped], _STOP_DETAILS[stopped]
     if local and standing.reason is GapReason.NOT_ASKED:
         return GapReason.LOCAL_FAILURE, local[-1].text
+    if standing.reason is GapReason.NOT_ASKED and survey.answers:
+        asked = survey.standing(survey.answers[-1].version)
+        if isinstance(asked, Open) and asked.reason in _ENDPOINT_REASONS:
+            return asked.reason, asked.detail
     return standing.reason, standing.detail

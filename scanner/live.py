@@ -40,14 +40,14 @@ class LiveView:
         self._restore: list[Callable[[], object]] = []
         self._has_interrupted = False
 
-    def on_begin(self, run: Run, engine: Engine) -> None:
+    def on_begin(self, run: Run, engine: Engine) -> None:  # noqa: ARG002  # Observer's shape
         """See Observer.on_begin."""
         self._engine = engine
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             self._catch(loop, number)
         if self._is_shown:
-            self._task = asyncio.ensure_future(self._show(run))
+            self._task = asyncio.ensure_future(self._show())
 
     def on_host(self, position: int, record: HostRecord) -> None:
         """See Observer.on_host."""
@@ -86,13 +86,12 @@ class LiveView:
         self._console.print("[yellow]Stopping: what was learned so far is kept.[/] (Ctrl-C again: stop at once)")
         self._engine.interrupt()
 
-    async def _show(self, run: Run) -> None:
+    async def _show(self) -> None:
         if not self._console.is_terminal:
             await self._show_lines()
             return
         columns = (
-            TextColumn("[bold]{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TextColumn("hosts"),
             TimeElapsedColumn(),
@@ -101,7 +100,7 @@ class LiveView:
             TextColumn("{task.fields[facts]}"),
         )
         with Progress(*columns, console=self._console, transient=True) as progress:
-            task = progress.add_task(f"run {run.id}", total=None, facts="")
+            task = progress.add_task("scan", total=None, facts="")
             while True:
                 counters = self._counters()
                 progress.update(task, total=counters.hosts_total, completed=counters.hosts_done, facts=self._facts())
@@ -126,4 +125,10 @@ class LiveView:
     def _facts(self) -> str:
         counters = self._counters()
         trouble = [f"{count} {_TROUBLE[ending]}" for ending, count in counters.endings.items() if ending in _TROUBLE]
-        return ", ".join([f"{counters.endpoints_answering} speak TLS", f"{counters.connections} connections", *trouble])
+        return ", ".join(
+            [
+                f"{counters.endpoints_answering} speak TLS",
+                f"{counters.connections} connection{'' if counters.connections == 1 else 's'}",
+                *trouble,
+            ]
+        )

@@ -1,6 +1,11 @@
 """Fixtures for every test, and the loud list of what a machine could not test."""
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says more about the machine's other work than about the code.
+settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("project")
 
 _SUMMARY = pytest.StashKey[list[str]]()
 

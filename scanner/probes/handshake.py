@@ -60,9 +60,9 @@ class TlsEngine:
             ignore_client_authentication_requests=False,  # to learn of the request; then it is ignored
         )
         if version in {TlsVersion.SSL3, TlsVersion.TLS1_0, TlsVersion.TLS1_1}:
-            # Everything but what needs a secret we do not have. Static RSA first: the legacy OpenSSL takes five times
-            # longer for an elliptic curve, and a server that has a preference of its own keeps to it.
-            self._client.set_cipher_list("kRSA+AES:ALL:COMPLEMENTOFALL:!PSK:!SRP")
+            # Everything but what needs a secret we do not have. Not static RSA first, although the legacy OpenSSL is
+            # five times faster with it: H2O 2.2, which follows the client's order, then closes without a word.
+            self._client.set_cipher_list("ALL:COMPLEMENTOFALL:!PSK:!SRP")
         elif version is TlsVersion.TLS1_2:
             self._client.set_cipher_list("ALL:COMPLEMENTOFALL:!PSK:!SRP:@SECLEVEL=0")
         if server_name is not None and version is not TlsVersion.SSL2:

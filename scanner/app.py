@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
@@ -21,6 +21,7 @@ from scanner.net.limits import Dispatcher
 from scanner.net.network import open_network
 from scanner.net.resolve import DnsResolver, Resolver, SystemResolver
 from scanner.policy import DEFAULT_POLICY, read_policy
+from scanner.store import StoreError
 
 if TYPE_CHECKING:
     from scanner.store import Store
@@ -74,6 +75,9 @@ class Observer(Protocol):
     def on_host(self, position: int, record: HostRecord) -> None:
         """Take note of a finished host."""
 
+    def on_store_failure(self, error: StoreError) -> None:
+        """Take note that the store failed on the way: the scan goes on, and its result is handed out all the same."""
+
 
 async def scan_targets(
     targets: Sequence[Target],
@@ -86,7 +90,8 @@ async def scan_targets(
 ) -> RunResult:
     """Scan, store as results come, and judge.
 
-    Raises PolicyError for an unknown policy, ValueError for an unknown network, StoreError where the store fails.
+    Raises PolicyError for an unknown policy, ValueError for an unknown network, StoreError where the run can't be begun
+    in the store, or where the store fails later and there is no observer to be told.
     """
     policy = read_policy(options.policy)
     run = _new_run(options)
@@ -106,6 +111,9 @@ async def scan_targets(
         ),
     )
     sink = _Sink(run, store, observer)
+    if options.confirm == CONFIRM_ALL:
+        # Judging the certificates will need them; servers leave us time for it while they compute.
+        asyncio.get_running_loop().run_in_executor(None, _read_trust_stores)
     if store is not None:
         store.begin_run(run)
     if observer is not None:
@@ -121,8 +129,7 @@ async def scan_targets(
     )
     run = replace(run, finished_at=datetime.now(UTC), is_complete=is_complete)
     counts = tuple(sorted(sink.no_listener.items()))
-    if store is not None and run.finished_at is not None:
-        store.finish_run(run.id, run.finished_at, is_complete, counts)
+    sink.finish(run, counts)
     return judge_run(run, [records[at] for at in sorted(records)], policy, no_listener_counts=counts)
 
 
@@ -152,6 +159,12 @@ def exit_code(result: RunResult, *, allow_unknown: bool = False) -> int:
     return EXIT_COMPLIANT if has_seen and (is_known or allow_unknown) else EXIT_UNKNOWN
 
 
+def _read_trust_stores() -> None:
+    from scanner.certificates import read_trust_stores  # noqa: PLC0415  # loads sslyze
+
+    read_trust_stores()
+
+
 class _Sink:
     """Collects what the engine hands out, and stores it in batches."""
 
@@ -178,10 +191,28 @@ class _Sink:
             self.flush()
 
     def flush(self) -> None:
-        if self._store is not None and self._batch:
-            self._store.append_hosts(self._run.id, self._batch)
-        self._batch = []
+        batch, self._batch = self._batch, []
         self._flushed_at = asyncio.get_running_loop().time()
+        if batch:
+            self._tell(lambda store: store.append_hosts(self._run.id, batch))
+
+    def finish(self, run: Run, counts: Sequence[tuple[str, int]]) -> None:
+        """Store how the run ended."""
+        if run.finished_at is not None:
+            finished_at = run.finished_at
+            self._tell(lambda store: store.finish_run(run.id, finished_at, run.is_complete, counts))
+
+    def _tell(self, what: Callable[[Store], None]) -> None:
+        """Write to the store; a full disk costs the stored run, not what was learned."""
+        if self._store is None:
+            return
+        try:
+            what(self._store)
+        except StoreError as error:
+            if self._observer is None:
+                raise
+            self._store = None
+            self._observer.on_store_failure(error)
 
 
 def _new_run(options: ScanOptions) -> Run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import warnings
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
@@ -32,6 +33,10 @@ ISSUER_IS_KNOWN = "the authority is in this store, but "
 certificate's own, the store accepts the chain. Any other error means that the chain itself was not accepted."""
 
 
+_NOBODY = "nobody.invalid"
+"""Stands for the name of a certificate that names nobody (RFC 2606 keeps the domain free)."""
+
+
 def describe_chain(chain_der: tuple[bytes, ...], *, server_name: str | None, address: str, at: datetime) -> Certificate:
     """Describe the leaf of a chain, and whether sslyze's trust stores accept the chain.
 
@@ -56,13 +61,39 @@ def _describe_once(chain_der: tuple[bytes, ...], server_name: str | None, addres
         return _describe(chain_der, server_name, address, at)
 
 
+def read_trust_stores() -> None:
+    """Load sslyze's trust stores, a quarter of a second the first time; describe_chain does it itself where needed."""
+    _trust_stores()
+
+
 def _describe(chain_der: tuple[bytes, ...], server_name: str | None, address: str, at: datetime) -> Certificate:
+    certificate, own_name = _read_leaf(chain_der)
+    if certificate.not_before is None or certificate.not_after is None:
+        return certificate
+    # First with a name and a time of the certificate's own: that tells an unknown authority from a wrong name or date,
+    # and is the same for every host with this chain, so that one verification serves a whole farm or range.
+    is_valid = certificate.not_before <= at <= certificate.not_after
+    errors = list(_verification_errors(chain_der, own_name, at if is_valid else certificate.not_before))
+    if None in errors:
+        for index, error in enumerate(_verification_errors(chain_der, server_name or address, at)):
+            if errors[index] is None and error is not None:
+                errors[index] = ISSUER_IS_KNOWN + error
+    trust = tuple(
+        TrustResult(store=store.name, store_version=store.version, is_trusted=error is None, error=error)
+        for store, error in zip(_trust_stores(), errors, strict=True)
+    )
+    return replace(certificate, trust=trust)
+
+
+@lru_cache(maxsize=512)
+def _read_leaf(chain_der: tuple[bytes, ...]) -> tuple[Certificate, str]:
+    """Return what the leaf says, its trust not judged, and a name it is valid for; _NOBODY where it has none."""
     try:
         leaf = x509.load_der_x509_certificate(chain_der[0])
         subject, issuer = _clean(leaf.subject.rfc4514_string()), _clean(leaf.issuer.rfc4514_string())
         not_before, not_after = leaf.not_valid_before_utc, leaf.not_valid_after_utc
     except Exception as error:  # noqa: BLE001 - hostile DER raises many types, and each means the same: not readable
-        return _unreadable(chain_der[0], len(chain_der), str(error))
+        return _unreadable(chain_der[0], len(chain_der), str(error)), _NOBODY
     names: tuple[x509.GeneralName, ...] = ()
     parse_error = None
     try:
@@ -71,7 +102,7 @@ def _describe(chain_der: tuple[bytes, ...], server_name: str | None, address: st
         pass
     except Exception as error:  # noqa: BLE001 - as above; one bad extension hides all, subject and dates stay
         parse_error = _clean(f"the extensions could not be parsed: {error}")
-    return Certificate(
+    certificate = Certificate(
         subject=subject,
         issuer=issuer,
         not_before=not_before,
@@ -84,9 +115,10 @@ def _describe(chain_der: tuple[bytes, ...], server_name: str | None, address: st
         ),
         key=_key_text(leaf),
         chain_count=len(chain_der),
-        trust=_judge_trust(chain_der, leaf, names, server_name or address, at),
         parse_error=parse_error,
     )
+    own_names = (_concrete(name) for name in names if isinstance(name, x509.DNSName | x509.IPAddress))
+    return certificate, next(own_names, _NOBODY)
 
 
 def _unreadable(der: bytes, count: int, why: str) -> Certificate:
@@ -116,28 +148,6 @@ def _key_text(leaf: x509.Certificate) -> str:
             return "Ed448"
         case _:
             return f"unknown ({leaf.public_key_algorithm_oid.dotted_string})"
-
-
-def _judge_trust(
-    chain_der: tuple[bytes, ...],
-    leaf: x509.Certificate,
-    names: tuple[x509.GeneralName, ...],
-    peer: str,
-    at: datetime,
-) -> tuple[TrustResult, ...]:
-    # First with a name and a time of the certificate's own: that tells an unknown authority from a wrong name or date,
-    # and is the same for every host with this chain, so that one verification serves a whole farm or range.
-    begin, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
-    own_name = next((_concrete(name) for name in names if isinstance(name, x509.DNSName | x509.IPAddress)), peer)
-    errors = list(_verification_errors(chain_der, own_name, at if begin <= at <= end else begin))
-    if None in errors:
-        for index, error in enumerate(_verification_errors(chain_der, peer, at)):
-            if errors[index] is None and error is not None:
-                errors[index] = ISSUER_IS_KNOWN + error
-    return tuple(
-        TrustResult(store=store.name, store_version=store.version, is_trusted=error is None, error=error)
-        for store, error in zip(_trust_stores(), errors, strict=True)
-    )
 
 
 @lru_cache(maxsize=512)
@@ -175,6 +185,8 @@ def _subject(peer: str) -> x509.DNSName | x509.IPAddress:
 
 @lru_cache(maxsize=1)
 def _trust_stores() -> tuple[TrustStore, ...]:
+    # One root in the stores has a serial number that cryptography warns of. Not catch_warnings: it is for one thread.
+    warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning, module=r"sslyze\.")
     # sslyze takes 0.2 s to import, which commands that verify nothing need not wait for.
     from sslyze.plugins.certificate_info.trust_stores.trust_store_repository import (  # noqa: PLC0415 - see above
         TrustStoresRepository,

@@ -151,11 +151,11 @@ def scan(
     outputs.check()
     if sslyze_json is not None:
         terminal.make_folder(sslyze_json)
-    result = terminal.run_scan(wanted, options, exclusions=exclusions, db=db, quiet=quiet)
+    result, store_failure = terminal.run_scan(wanted, options, exclusions=exclusions, db=db, quiet=quiet)
     outputs.write(result, quiet=quiet)
     if sslyze_json is not None:
         terminal.run_sslyze(result, sslyze_json, quiet=quiet)
-    terminal.finish(result, allow_unknown=allow_unknown)
+    terminal.finish(result, allow_unknown=allow_unknown, store_failure=store_failure)
 
 
 @app.command(epilog="Example:\n\n  entra-tls demo --html demo.html")
@@ -184,7 +184,7 @@ def demo(
     with running_demo() as targets:
         # Two seconds are plenty on loopback, and the silent host needs a few time-outs.
         options = ScanOptions(timeout_s=2.0, command="demo")
-        result = terminal.run_scan(targets, options, resolver=DemoResolver(), quiet=quiet)
+        result, _ = terminal.run_scan(targets, options, resolver=DemoResolver(), quiet=quiet)
     outputs.write(result, quiet=quiet)
     if not quiet:
         console.print(

@@ -250,7 +250,13 @@ class Engine:
     async def _ask_handshake(self, host: _HostScan, endpoint: Endpoint, version: TlsVersion) -> Exchange:
         from scanner.probes.handshake import TlsEngine  # noqa: PLC0415  # see the module's head
 
-        client = TlsEngine(version, endpoint.server_name)
+        is_first = not any(
+            exchange.request.probe is Probe.HANDSHAKE
+            and exchange.request.version is version
+            and exchange.request.endpoint == endpoint
+            for exchange in host.exchanges
+        )
+        client = TlsEngine(version, endpoint.server_name, prefers_rsa=is_first)
         request = self._request(Probe.HANDSHAKE, endpoint, version)
         started_at, log = await self._drive(host, request, client.handshake())
         return _exchange(request, started_at, log, engine=client.report())

@@ -14,7 +14,7 @@ from scanner.model.exchange import Ending, Exchange, Probe
 from scanner.model.runs import Certificate, Check, EndpointResult, Handshake, HostRecord, HostResult, Run, RunResult
 from scanner.model.subjects import Direction, Endpoint, Role
 from scanner.model.verdicts import Finding, Severity
-from scanner.model.versions import ALL_VERSIONS
+from scanner.model.versions import ALL_VERSIONS, TlsVersion
 from scanner.policy import Policy, judge_host
 
 _LOG = logging.getLogger(__name__)
@@ -190,7 +190,12 @@ def _handshakes(exchanges: Sequence[Exchange]) -> tuple[Handshake, ...]:
         and exchange.engine is not None
         and exchange.request.version is not None
     ]
-    return tuple(sorted(found, key=lambda handshake: handshake.version))
+    # A version may have been tried twice: the one that completed says more.
+    best: dict[TlsVersion, Handshake] = {}
+    for handshake in found:
+        if handshake.version not in best or handshake.is_completed:
+            best[handshake.version] = handshake
+    return tuple(best[version] for version in sorted(best))
 
 
 def _certificates(endpoint: Endpoint, exchanges: Sequence[Exchange]) -> tuple[Certificate, ...]:

@@ -10,10 +10,12 @@ from types import FrameType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from scanner.engine import Counters, Engine
 from scanner.model.exchange import Ending
 from scanner.model.runs import HostRecord, Run
+from scanner.store import StoreError
 
 _REFRESH_S = 0.2
 _LINE_EVERY_S = 10.0
@@ -39,6 +41,8 @@ class LiveView:
         self._task: asyncio.Task[None] | None = None
         self._restore: list[Callable[[], object]] = []
         self._has_interrupted = False
+        self.store_failure: str | None = None
+        """Why the run could not be stored to its end."""
 
     def on_begin(self, run: Run, engine: Engine) -> None:  # noqa: ARG002  # Observer's shape
         """See Observer.on_begin."""
@@ -51,6 +55,11 @@ class LiveView:
 
     def on_host(self, position: int, record: HostRecord) -> None:
         """See Observer.on_host."""
+
+    def on_store_failure(self, error: StoreError) -> None:
+        """See Observer.on_store_failure."""
+        self.store_failure = str(error)
+        self._console.print(Text(f"The run can't be stored any more: {error}", style="red"), soft_wrap=True)
 
     async def finish(self) -> None:
         """End the display and give the signals back."""

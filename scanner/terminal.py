@@ -140,8 +140,11 @@ def run_scan(
     resolver: Resolver | None = None,
     db: str | None = None,
     quiet: bool = False,
-) -> RunResult:
-    """Scan with a live view, store where asked, print the table; ends with a clear message where the store fails."""
+) -> tuple[RunResult, str | None]:
+    """Scan with a live view, store where asked, print the table; return the result, and why it is not stored.
+
+    Ends with a clear message where the store can't be opened or the options can't be.
+    """
     results: list[RunResult] = []
 
     async def scan(view: LiveView, store: Store | None = None) -> None:
@@ -163,14 +166,15 @@ def run_scan(
         finally:
             await view.finish()
 
+    view = LiveView(Console(stderr=True), is_shown=not quiet)
     try:
-        asyncio.run(run(LiveView(Console(stderr=True), is_shown=not quiet)))
+        asyncio.run(run(view))
     except (StoreError, ValueError) as error:
         fail(str(error))
     (result,) = results
     if not quiet:
         print_result(result, Console())
-    return result
+    return result, view.store_failure
 
 
 def run_sslyze(result: RunResult, folder: Path, *, quiet: bool) -> None:
@@ -237,8 +241,10 @@ class Outputs:
             fail("; ".join(errors))
 
 
-def finish(result: RunResult, *, allow_unknown: bool) -> NoReturn:
-    """End with the exit code that the result calls for."""
+def finish(result: RunResult, *, allow_unknown: bool, store_failure: str | None = None) -> NoReturn:
+    """End with the exit code that the result calls for; a run that was to be stored and is not is never a success."""
+    if store_failure is not None:
+        fail(f"the run was not stored: {store_failure}")
     raise typer.Exit(exit_code(result, allow_unknown=allow_unknown))
 
 

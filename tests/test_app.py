@@ -401,3 +401,31 @@ def test_records_without_exchanges_are_judged():
 
 def test_demo_has_a_host_for_every_case(demo):
     assert [each.host for each in demo] == [host.name for host in HOSTS]
+
+
+class FullStore:
+    """A store whose disk is full once the run has begun."""
+
+    def begin_run(self, run):
+        """Still fits."""
+
+    def append_hosts(self, *_):
+        raise StoreError("no space left")
+
+    def finish_run(self, *_):
+        raise AssertionError("a store that failed is left alone")
+
+
+def test_a_store_that_fails_on_the_way_costs_no_result(demo):
+    told = []
+
+    class Told(Watch):
+        def on_store_failure(self, error):
+            told.append(str(error))
+
+    result = scan(demo, DEMO, resolver=DemoResolver(), store=FullStore(), observer=Told(lambda _watch: None))
+    assert told == ["no space left"]
+    assert len(result.hosts) == len(demo)
+    assert exit_code(result) == 1
+    with pytest.raises(StoreError):
+        scan(demo, DEMO, resolver=DemoResolver(), store=FullStore())

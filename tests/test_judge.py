@@ -318,7 +318,24 @@ def test_certificates_are_the_different_leaves_in_the_order_seen():
     (result,) = host.endpoints
     assert len(result.certificates) == 2
     assert [certificate.chain_count for certificate in result.certificates] == [1, 2]
-    assert len(result.handshakes) == 4
+
+
+def test_of_two_handshakes_for_a_version_the_completed_one_is_shown():
+    endpoint = _endpoint()
+
+    def handshake(version, *, completed):
+        report = EngineReport(engine="nassl", completed=completed, error=None if completed else "closed")
+        exchange = _exchange(endpoint, version, engine=report)
+        return replace(exchange, request=replace(exchange.request, probe=Probe.HANDSHAKE, variant=None))
+
+    exchanges = [
+        handshake(TlsVersion.TLS1_2, completed=True),
+        handshake(TlsVersion.TLS1_0, completed=False),
+        handshake(TlsVersion.TLS1_0, completed=True),
+    ]
+    host, _ = judge_record(RUN, _record(exchanges, [endpoint]), POLICY)
+    shown = [(handshake.version, handshake.is_completed) for handshake in host.endpoints[0].handshakes]
+    assert shown == [(TlsVersion.TLS1_0, True), (TlsVersion.TLS1_2, True)]
 
 
 def test_http_exchanges_are_no_connections_of_the_versions_question():

@@ -15,7 +15,8 @@ from scanner.model.exchange import Ending
 Conversation = Generator[bytes, bytes, bytes | None]
 """Sans-IO: ``next`` yields the first bytes to send; ``send(received)`` yields more to send (``b""``: none).
 
-It is sent ``b""`` when the peer closes. It returns when it has what it wants: last bytes to send, or None.
+It is sent pieces of at most 16,384 bytes, and ``b""`` when the peer closes. It returns when it has what it wants: last
+bytes to send, or None.
 """
 
 
@@ -47,7 +48,7 @@ class Network(Protocol):
         """
 
     async def close(self) -> None:
-        """Give back what the network holds. Connections under way are cut."""
+        """Give back what the network holds, once no conversation is under way."""
 
 
 _REFUSED = frozenset({errno.ECONNREFUSED})

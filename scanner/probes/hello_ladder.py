@@ -225,10 +225,16 @@ def _next_handshake(survey: Survey, standings: dict[TlsVersion, Settled | Open])
 
 
 def _has_handshake(survey: Survey, version: TlsVersion) -> bool:
-    """Whether a handshake was tried; once more is allowed where trouble on the way spoiled the first."""
+    """Whether a handshake was tried often enough.
+
+    Once more is allowed where trouble on the way spoiled the first, and up to TLS 1.1, where the first prefers static
+    RSA (scanner.probes.handshake): not every server that accepts such a suite can go through with it.
+    """
     tried = [answer for answer in survey.answers if answer.version is version and answer.variant is None]
     spoiled = [answer for answer in tried if answer.kind in {AnswerKind.RESET, AnswerKind.SILENT, AnswerKind.CLOSED}]
-    return len(tried) > (1 if survey.is_noisy and len(spoiled) == 1 else 0)
+    may_be_spoiled = survey.is_noisy and len(spoiled) == 1
+    may_be_rsa = TlsVersion.SSL3 <= version <= TlsVersion.TLS1_1 and not any(a.is_completed for a in tried)
+    return len(tried) > (1 if may_be_spoiled or may_be_rsa else 0)
 
 
 def _was_only_silent(survey: Survey, version: TlsVersion) -> bool:

@@ -111,9 +111,6 @@ async def scan_targets(
         ),
     )
     sink = _Sink(run, store, observer)
-    if options.confirm == CONFIRM_ALL:
-        # Judging the certificates will need them; servers leave us time for it while they compute.
-        asyncio.get_running_loop().run_in_executor(None, _read_trust_stores)
     if store is not None:
         store.begin_run(run)
     if observer is not None:
@@ -157,12 +154,6 @@ def exit_code(result: RunResult, *, allow_unknown: bool = False) -> int:
     has_seen = unknown_count < len(verdicts)
     is_known = unknown_count == 0 and result.run.is_complete
     return EXIT_COMPLIANT if has_seen and (is_known or allow_unknown) else EXIT_UNKNOWN
-
-
-def _read_trust_stores() -> None:
-    from scanner.certificates import read_trust_stores  # noqa: PLC0415  # loads sslyze
-
-    read_trust_stores()
 
 
 class _Sink:

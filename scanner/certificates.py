@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import ssl
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.utils import CryptographyDeprecationWarning
 
 from scanner.model.runs import Certificate, TrustResult
+from scanner.trust_stores import TrustStore, read_trust_stores
 from scanner.untrusted import clean_text
-
-if TYPE_CHECKING:
-    from sslyze.plugins.certificate_info.trust_stores.trust_store import TrustStore
 
 MAX_TEXT_CHARS = 500
 """Longest subject, issuer, name or error text kept; the peer chooses them."""
@@ -61,11 +58,6 @@ def _describe_once(chain_der: tuple[bytes, ...], server_name: str | None, addres
         return _describe(chain_der, server_name, address, at)
 
 
-def read_trust_stores() -> None:
-    """Load sslyze's trust stores, a quarter of a second the first time; describe_chain does it itself where needed."""
-    _trust_stores()
-
-
 def _describe(chain_der: tuple[bytes, ...], server_name: str | None, address: str, at: datetime) -> Certificate:
     certificate, own_name = _read_leaf(chain_der)
     if certificate.not_before is None or certificate.not_after is None:
@@ -80,7 +72,7 @@ def _describe(chain_der: tuple[bytes, ...], server_name: str | None, address: st
                 errors[index] = ISSUER_IS_KNOWN + error
     trust = tuple(
         TrustResult(store=store.name, store_version=store.version, is_trusted=error is None, error=error)
-        for store, error in zip(_trust_stores(), errors, strict=True)
+        for store, error in zip(read_trust_stores(), errors, strict=True)
     )
     return replace(certificate, trust=trust)
 
@@ -153,8 +145,12 @@ def _key_text(leaf: x509.Certificate) -> str:
 @lru_cache(maxsize=512)
 def _verification_errors(chain_der: tuple[bytes, ...], peer: str, at: datetime) -> tuple[str | None, ...]:
     """Return for each store why it does not accept the chain for the peer (name or address); None where it does."""
-    chain_pem = [ssl.DER_cert_to_PEM_cert(der) for der in chain_der]
-    return tuple(_verification_error(store, chain_pem, peer, at) for store in _trust_stores())
+    try:
+        leaf, *intermediates = (x509.load_der_x509_certificate(der) for der in chain_der)
+        subject = _subject(peer)
+    except ValueError as error:  # an intermediate that is no DER, a name that is no host name
+        return (_clean(f"{error}" or type(error).__name__),) * len(read_trust_stores())
+    return tuple(_verification_error(store, leaf, intermediates, subject, at) for store in read_trust_stores())
 
 
 def _concrete(name: x509.DNSName | x509.IPAddress) -> str:
@@ -163,16 +159,21 @@ def _concrete(name: x509.DNSName | x509.IPAddress) -> str:
     return "a" + text[1:] if text.startswith("*.") else text
 
 
-def _verification_error(store: TrustStore, chain_pem: list[str], peer: str, at: datetime) -> str | None:
+def _verification_error(
+    store: TrustStore,
+    leaf: x509.Certificate,
+    intermediates: Sequence[x509.Certificate],
+    peer: x509.DNSName | x509.IPAddress,
+    at: datetime,
+) -> str | None:
     try:
-        subject = _subject(peer)
-        result = store.verify_certificate_chain(chain_pem, subject, validation_time=at)
-    except Exception as error:  # noqa: BLE001 - names that are no host names, intermediates that are no DER, odd keys
-        return _clean(f"{error}" or type(error).__name__)
-    if result.was_validation_successful:
+        error = store.maybe_error(leaf, intermediates, peer, at)
+    except Exception as trouble:  # noqa: BLE001 - names that are no host names, odd keys
+        return _clean(f"{trouble}" or type(trouble).__name__)
+    if error is None:
         return None
     # The library adds the certificate's own text in brackets, which is shown elsewhere, and bounded there.
-    text = (result.validation_error or "not trusted").removeprefix("validation failed: ")
+    text = (error or "not trusted").removeprefix("validation failed: ")
     return _clean(text.split(" (encountered processing", 1)[0])
 
 
@@ -181,18 +182,6 @@ def _subject(peer: str) -> x509.DNSName | x509.IPAddress:
         return x509.IPAddress(ip_address(peer))
     except ValueError:
         return x509.DNSName(peer)
-
-
-@lru_cache(maxsize=1)
-def _trust_stores() -> tuple[TrustStore, ...]:
-    # One root in the stores has a serial number that cryptography warns of. Not catch_warnings: it is for one thread.
-    warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning, module=r"sslyze\.")
-    # sslyze takes 0.2 s to import, which commands that verify nothing need not wait for.
-    from sslyze.plugins.certificate_info.trust_stores.trust_store_repository import (  # noqa: PLC0415 - see above
-        TrustStoresRepository,
-    )
-
-    return tuple(TrustStoresRepository.get_default().get_all_stores())
 
 
 def _clean(text: str) -> str:

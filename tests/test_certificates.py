@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, r
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sslyze.plugins.certificate_info.trust_stores.trust_store import TrustStore
 
 from scanner import certificates
 from scanner.certificates import ISSUER_IS_KNOWN, describe_chain
+from scanner.trust_stores import read_trust_store
 
 BEGIN = datetime(2026, 1, 10, 8, 30, tzinfo=UTC)
 END = BEGIN + timedelta(days=90)
@@ -104,10 +104,11 @@ def authority():
 
 @pytest.fixture
 def trusting(authority, monkeypatch, tmp_path):
-    """A sslyze trust store that holds the test's root, in place of the packaged ones."""
+    """A trust store that holds the test's root, in place of the packaged ones."""
     path = tmp_path / "store.pem"
     path.write_text(ssl.DER_cert_to_PEM_cert(_der(authority.certificate)[0]))
-    monkeypatch.setattr(certificates, "_trust_stores", lambda: (TrustStore(path, "Windows", "2026-03-28"),))
+    store = read_trust_store(path, name="Windows", version="2026-03-28")
+    monkeypatch.setattr(certificates, "read_trust_stores", lambda: (store,))
     _forget()
     yield
     _forget()

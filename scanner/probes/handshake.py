@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version as package_version
 from ssl import PEM_cert_to_DER_cert
 
@@ -160,7 +160,7 @@ class TlsEngine:
 
     def _chain(self) -> tuple[bytes, ...]:
         try:
-            return tuple(PEM_cert_to_DER_cert(pem) for pem in self._client.get_received_chain())
+            return tuple(map(_decode_pem, self._client.get_received_chain()))
         except (OpenSSLError, TypeError, ValueError):  # anonymous and PSK suites have no certificate
             return ()
 
@@ -189,6 +189,12 @@ def _read_clear(ssl: object) -> tuple[bytes, OpenSSLError | None]:
         if not piece:
             return clear, None
         clear += piece
+
+
+@lru_cache(maxsize=1024)
+def _decode_pem(pem: str) -> bytes:
+    # Each version of a host sends the same certificates, and so do the nodes of a farm.
+    return PEM_cert_to_DER_cert(pem)
 
 
 @cache

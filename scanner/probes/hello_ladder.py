@@ -16,7 +16,7 @@ from scanner.model.evidence import State
 from scanner.model.exchange import Ending, HelloVariant
 from scanner.model.versions import ALL_VERSIONS, TlsVersion
 from scanner.survey import NOISE_KINDS, Open, Settled, Survey
-from scanner.tls.reply import Reply, ServerHello, maybe_decode_plain, read_reply
+from scanner.tls.reply import Reply, ServerHello, read_reply
 from scanner.tls.retry import maybe_second_hello
 
 FIRST_ROUND: tuple[TlsVersion, ...] = (
@@ -72,12 +72,9 @@ def hello_conversation(hello: bytes, *, does_retry: bool = False) -> Generator[b
 
 
 def _ask_once(hello: bytes, *, sent: bytes) -> Generator[bytes, bytes, Reply]:
-    data = yield hello
-    plain = maybe_decode_plain(data)
-    if plain is not None:
-        return plain
     reader = read_reply(sent=sent)
     next(reader)
+    data = yield hello
     try:
         while True:
             reader.send(data)

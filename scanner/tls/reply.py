@@ -114,7 +114,7 @@ def decode_reply(data: bytes, *, sent: bytes = b"") -> Reply:
 
     sent: the hello, to tell an echo.
     """
-    plain = maybe_decode_plain(data)
+    plain = _maybe_decode_plain(data)
     if plain is not None:
         return plain
     reader = read_reply(sent=sent)
@@ -128,10 +128,10 @@ def decode_reply(data: bytes, *, sent: bytes = b"") -> Reply:
     raise AssertionError("the reader ends when it is told that no more bytes come")
 
 
-def maybe_decode_plain(data: bytes) -> Reply | None:
-    """Return the Reply where the first record holds it whole, as nearly always; None where read_reply must look.
+def _maybe_decode_plain(data: bytes) -> Reply | None:
+    """Return the Reply where the first record holds it whole, as nearly always; None where read_reply must look on.
 
-    The short way for the hot path: it never says anything else than read_reply would.
+    The short way for the hot path: it says what the long way would.
     """
     if len(data) < 7 or data[1] != 3:
         return None
@@ -169,7 +169,14 @@ def decode_reply_after_retry(data: bytes) -> Reply:
 
 def read_reply(*, sent: bytes = b"") -> Generator[None, bytes, Reply]:
     """Take bytes in pieces by ``send``; return the Reply as soon as it is known. ``send(b"")`` means: no more comes."""
-    buffer = bytearray()
+    piece = yield
+    if not piece:
+        return Incomplete()
+    plain = _maybe_decode_plain(piece)
+    return plain if plain is not None else (yield from _read_on(bytearray(piece), sent))
+
+
+def _read_on(buffer: bytearray, sent: bytes) -> Generator[None, bytes, Reply]:
     passing: list[int] = []
     fragments = bytearray()
     alert_bytes = bytearray()

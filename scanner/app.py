@@ -127,7 +127,9 @@ async def scan_targets(
     run = replace(run, finished_at=datetime.now(UTC), is_complete=is_complete)
     counts = tuple(sorted(sink.no_listener.items()))
     sink.finish(run, counts)
-    return judge_run(run, [records[at] for at in sorted(records)], policy, no_listener_counts=counts)
+    return judge_run(
+        run, [records[at] for at in sorted(records)], policy, no_listener_counts=counts, answers=engine.answers
+    )
 
 
 def judge_stored(store: Store, reference: str, *, policy_id: str | None = None) -> RunResult:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 
 from scanner.answers import Answer, AnswerKind, read_answer
 from scanner.model.evidence import Basis, Evidence, Gap, GapReason, Observation, Origin, State
@@ -43,16 +44,22 @@ def classify_endpoint(
     tool_version: str,
     asked_at: datetime,
     stopped: str | None = None,
+    answers: Mapping[int, Answer] = MappingProxyType({}),
 ) -> tuple[Evidence, ...]:
     """Return what the exchanges of one endpoint prove about its six inbound versions, and what they leave open.
 
     exchanges: in the order asked; others than hellos and handshakes are passed over. asked_at: the time of gaps for
-    which nothing was asked. stopped: as in HostRecord.
+    which nothing was asked. stopped: as in HostRecord. answers: what exchanges say, by their request's id, where the
+    caller has read them already.
     """
-    answers = [read_answer(exchange) for exchange in exchanges if exchange.request.probe is not Probe.HTTP]
-    survey = Survey(answers)
-    local = [answer for answer in answers if answer.kind is AnswerKind.NOT_ASKED]
-    last_at = answers[-1].at if answers else asked_at
+    own = [
+        answers.get(exchange.request.id) or read_answer(exchange)
+        for exchange in exchanges
+        if exchange.request.probe is not Probe.HTTP
+    ]
+    survey = Survey(own)
+    local = [answer for answer in own if answer.kind is AnswerKind.NOT_ASKED]
+    last_at = own[-1].at if own else asked_at
 
     def origin(source: str) -> Origin:
         return Origin(source=source, source_version=tool_version, locator=endpoint.locator, run=run)

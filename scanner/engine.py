@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from scanner.answers import read_answer
+from scanner.answers import Answer, read_answer
 from scanner.exclusions import Exclusions
 from scanner.model.exchange import Ending, EngineReport, Exchange, HelloVariant, Probe, ProbeRequest
 from scanner.model.runs import HostRecord, Resolution
@@ -109,6 +109,8 @@ class Engine:
         exclusions: Exclusions | None = None,
     ) -> None:
         self.counters = Counters()
+        self.answers: dict[int, Answer] = {}
+        """What each hello and handshake said, by its request's id, to spare judgement the reading."""
         self._network = network
         self._resolver = resolver
         self._dispatcher = dispatcher
@@ -218,7 +220,12 @@ class Engine:
             while (batch := climb.batch) is not None:
                 if batch.pause_s:
                     await asyncio.sleep(batch.pause_s)
-                climb.add([read_answer(exchange) for exchange in await self._ask_batch(host, endpoint, batch)])
+                exchanges = await self._ask_batch(host, endpoint, batch)
+                answers = [read_answer(exchange) for exchange in exchanges]
+                self.answers.update(
+                    (exchange.request.id, answer) for exchange, answer in zip(exchanges, answers, strict=True)
+                )
+                climb.add(answers)
         if any(answer.accepted is not None for answer in climb.answers):
             self.counters.endpoints_answering += 1
 

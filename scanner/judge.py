@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
+from scanner.answers import Answer
 from scanner.classify import classify_endpoint, scope_of
 from scanner.merge import merge_host, merge_scope
 from scanner.model.evidence import Gap, GapReason, Origin
@@ -33,8 +35,12 @@ def judge_run(
     policy: Policy,
     *,
     no_listener_counts: Sequence[tuple[str, int]] = (),
+    answers: Mapping[int, Answer] = MappingProxyType({}),
 ) -> RunResult:
-    """Return the whole run, judged. Range addresses where nothing listened become counts instead of hosts."""
+    """Return the whole run, judged. Range addresses where nothing listened become counts instead of hosts.
+
+    answers: what exchanges say (scanner.answers.read_answer), by their request's id; the others are read here.
+    """
     hosts: list[HostResult] = []
     findings: list[Finding] = []
     silent: Counter[str] = Counter(dict(no_listener_counts))
@@ -44,7 +50,7 @@ def judge_run(
             silent[reason.value] += 1
             continue
         try:
-            host, own = judge_record(run, record, policy)
+            host, own = judge_record(run, record, policy, answers)
         except Exception:  # noqa: BLE001  # see below
             # Bytes that our own judgement fails on must not cost the report: without them the host is UNKNOWN.
             _LOG.exception("the program failed to judge %s", record.target.host)
@@ -75,13 +81,17 @@ def maybe_no_listener(record: HostRecord) -> GapReason | None:
     )
 
 
-def judge_record(run: Run, record: HostRecord, policy: Policy) -> tuple[HostResult, tuple[Finding, ...]]:
-    """Return one host, judged, with its findings."""
+def judge_record(
+    run: Run, record: HostRecord, policy: Policy, answers: Mapping[int, Answer] = MappingProxyType({})
+) -> tuple[HostResult, tuple[Finding, ...]]:
+    """Return one host, judged, with its findings; answers as in judge_run."""
     target = record.target
     by_endpoint: dict[Endpoint, list[Exchange]] = {endpoint: [] for endpoint in record.endpoints}
     for exchange in record.exchanges:
         by_endpoint.setdefault(exchange.request.endpoint, []).append(exchange)
-    results = tuple(_judge_endpoint(run, record, endpoint, by_endpoint[endpoint]) for endpoint in record.endpoints)
+    results = tuple(
+        _judge_endpoint(run, record, endpoint, by_endpoint[endpoint], answers) for endpoint in record.endpoints
+    )
     existing = tuple(result for result in results if not is_absent(result))
     gaps = _host_gaps(run, record)
     scope_verdicts = [verdict for result in existing for verdict in result.verdicts]
@@ -151,7 +161,13 @@ def _host_gaps(run: Run, record: HostRecord) -> tuple[Gap, ...]:
     )
 
 
-def _judge_endpoint(run: Run, record: HostRecord, endpoint: Endpoint, exchanges: Sequence[Exchange]) -> EndpointResult:
+def _judge_endpoint(
+    run: Run,
+    record: HostRecord,
+    endpoint: Endpoint,
+    exchanges: Sequence[Exchange],
+    answers: Mapping[int, Answer],
+) -> EndpointResult:
     evidence = classify_endpoint(
         endpoint,
         exchanges,
@@ -159,6 +175,7 @@ def _judge_endpoint(run: Run, record: HostRecord, endpoint: Endpoint, exchanges:
         tool_version=run.tool_version,
         asked_at=run.started_at,
         stopped=record.stopped,
+        answers=answers,
     )
     scope = scope_of(endpoint)
     verdicts = tuple(

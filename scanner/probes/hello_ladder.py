@@ -230,7 +230,8 @@ def _has_handshake(survey: Survey, version: TlsVersion) -> bool:
     tried = [answer for answer in survey.answers if answer.version is version and answer.variant is None]
     spoiled = [answer for answer in tried if answer.kind in {AnswerKind.RESET, AnswerKind.SILENT, AnswerKind.CLOSED}]
     may_be_spoiled = survey.is_noisy and len(spoiled) == 1
-    may_be_rsa = TlsVersion.SSL3 <= version <= TlsVersion.TLS1_1 and not any(a.is_completed for a in tried)
+    has_begun = any(answer.accepted is not None and not answer.is_completed for answer in tried)
+    may_be_rsa = has_begun and TlsVersion.SSL3 <= version <= TlsVersion.TLS1_1
     return len(tried) > (1 if may_be_spoiled or may_be_rsa else 0)
 
 

@@ -78,7 +78,9 @@ def test_one_lab_shares_a_process_and_two_do_not(tmp_path):
         # One that has ended is started anew.
         assert build.share(command, "d", workdir=homes[0]).popen.pid != pid
     finally:
-        for process in [*processes, *build._shared.values()]:
+        # Only this test's: the session's lab may be running, and others need it.
+        own = [process for (home, _), process in build._shared.items() if home.parent == tmp_path]
+        for process in [*processes, *own]:
             process.stop()
 
 

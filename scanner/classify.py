@@ -13,17 +13,12 @@ from scanner.model.subjects import Direction, Endpoint
 from scanner.model.versions import ALL_VERSIONS, TlsVersion
 from scanner.survey import Open, Settled, Survey
 
-_STOP_REASONS = {
-    "interrupted": GapReason.INTERRUPTED,
-    "out-of-time": GapReason.OUT_OF_TIME,
-    "failed": GapReason.LOCAL_FAILURE,
+STOP_GAPS = {
+    "interrupted": (GapReason.INTERRUPTED, "the run was interrupted before this was settled"),
+    "out-of-time": (GapReason.OUT_OF_TIME, "the time for this host was used up before this was settled"),
+    "failed": (GapReason.LOCAL_FAILURE, "this program failed on this host: please report it"),
 }
-_STOP_DETAILS = {
-    "failed": "this program failed on this host: please report it",
-    "interrupted": "the run was interrupted before this was settled",
-    "out-of-time": "the time for this host was used up before this was settled",
-}
-
+"""What HostRecord.stopped means for all that was not settled."""
 
 _ENDPOINT_REASONS = frozenset({GapReason.REFUSED, GapReason.UNREACHABLE, GapReason.NO_ANSWER, GapReason.NOT_TLS})
 """Reasons that hold for the endpoint whichever version was asked for."""
@@ -121,8 +116,8 @@ def _explain(standing: Open, survey: Survey, local: Sequence[Answer], stopped: s
     Where the asking stopped early because nobody is there, or nobody who speaks TLS, that explains all versions.
     """
     is_unfinished = standing.wanted is not None or standing.wants_control or standing.reason is GapReason.NOT_ASKED
-    if stopped in _STOP_REASONS and is_unfinished:
-        return _STOP_REASONS[stopped], _STOP_DETAILS[stopped]
+    if stopped in STOP_GAPS and is_unfinished:
+        return STOP_GAPS[stopped]
     if local and standing.reason is GapReason.NOT_ASKED:
         return GapReason.LOCAL_FAILURE, local[-1].text
     if standing.reason is GapReason.NOT_ASKED and survey.answers:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from scanner.answers import Answer
-from scanner.classify import classify_endpoint, scope_of
+from scanner.classify import STOP_GAPS, classify_endpoint, scope_of
 from scanner.merge import merge_host, merge_scope
 from scanner.model.evidence import Gap, GapReason, Origin
 from scanner.model.exchange import Ending, Exchange, Probe
@@ -143,8 +143,7 @@ def _host_gaps(run: Run, record: HostRecord) -> tuple[Gap, ...]:
     if record.resolution.addresses:
         reason, detail = GapReason.NOT_ASKED, "every address of the name is excluded"
     elif record.stopped is not None and record.resolution.error is None:
-        reason = GapReason.INTERRUPTED if record.stopped == "interrupted" else GapReason.OUT_OF_TIME
-        detail = "the questions were not put"
+        reason, detail = STOP_GAPS[record.stopped][0], "the questions were not put"
     return (
         Gap(
             host=record.target.host,

@@ -173,9 +173,7 @@ class Survey:
         return tuple(
             answer
             for answer in self.answers
-            if answer.version is version
-            and answer.variant is not None
-            and (answer.kind is AnswerKind.VERSION_REFUSED or (answer.has_lower and not self._is_hinted_higher(answer)))
+            if answer.version is version and answer.variant is not None and self._is_plain_refusal(answer)
         )
 
     def _is_plain_refusal(self, answer: Answer) -> bool:

@@ -206,6 +206,7 @@ def test_any_exchanges_are_judged_the_same_again_and_in_any_order_of_endpoints(a
         ({"resolution": Resolution(addresses=("192.0.2.1",))}, GapReason.NOT_ASKED, "excluded"),
         ({"resolution": Resolution(), "stopped": "interrupted"}, GapReason.INTERRUPTED, "not put"),
         ({"resolution": Resolution(), "stopped": "out-of-time"}, GapReason.OUT_OF_TIME, "not put"),
+        ({"resolution": Resolution(), "stopped": "failed"}, GapReason.LOCAL_FAILURE, "not put"),
     ],
 )
 def test_a_host_without_endpoints_is_unknown_with_the_reason(options, reason, words):

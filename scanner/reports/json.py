@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from scanner.model.evidence import Gap, Observation, State
-from scanner.model.runs import Certificate, Check, EndpointResult, HostResult, RunResult
+from scanner.model.runs import Certificate, Check, EndpointResult, HostResult, Run, RunResult
 from scanner.model.subjects import Direction
 from scanner.model.verdicts import Finding, Readiness, Severity, Verdict
 from scanner.model.versions import ALL_VERSIONS
@@ -35,24 +35,28 @@ def _render_member(value: object) -> str:
 
 def build_report(result: RunResult) -> JsonObject:
     """Return the report as plain dicts, lists, strings, numbers and None."""
-    run = result.run
     return {
         "schema": SCHEMA,
-        "run": {
-            "id": run.id,
-            "started_at": _time(run.started_at),
-            "finished_at": _time(run.finished_at),
-            "policy": run.policy_id,
-            "policy_version": result.policy_version,
-            "policy_title": result.policy_title,
-            "tool_version": run.tool_version,
-            "confirm": run.confirm,
-            "command": run.command,
-            "is_complete": run.is_complete,
-        },
+        "run": build_run(result.run, result.policy_version, result.policy_title),
         "summary": build_summary(result),
-        "hosts": [_host(host) for host in result.hosts],
-        "findings": [_finding(finding) for finding in result.findings],
+        "hosts": [build_host(host) for host in result.hosts],
+        "findings": [build_finding(finding) for finding in result.findings],
+    }
+
+
+def build_run(run: Run, policy_version: str, policy_title: str) -> JsonObject:
+    """Return the ``run`` member."""
+    return {
+        "id": run.id,
+        "started_at": _time(run.started_at),
+        "finished_at": _time(run.finished_at),
+        "policy": run.policy_id,
+        "policy_version": policy_version,
+        "policy_title": policy_title,
+        "tool_version": run.tool_version,
+        "confirm": run.confirm,
+        "command": run.command,
+        "is_complete": run.is_complete,
     }
 
 
@@ -81,7 +85,8 @@ def build_summary(result: RunResult) -> JsonObject:
     }
 
 
-def _host(host: HostResult) -> JsonObject:
+def build_host(host: HostResult) -> JsonObject:
+    """Return one member of ``hosts``."""
     target = host.target
     return {
         "name": target.host,
@@ -203,7 +208,8 @@ def _check(check: Check) -> JsonObject:
     }
 
 
-def _finding(finding: Finding) -> JsonObject:
+def build_finding(finding: Finding) -> JsonObject:
+    """Return one member of ``findings``."""
     return {
         "rule": finding.rule_id,
         "severity": finding.severity.value,

@@ -49,12 +49,7 @@ def judge_run(
         if reason is not None:
             silent[reason.value] += 1
             continue
-        try:
-            host, own = judge_record(run, record, policy, answers)
-        except Exception:  # noqa: BLE001  # see below
-            # Bytes that our own judgement fails on must not cost the report: without them the host is UNKNOWN.
-            _LOG.exception("the program failed to judge %s", record.target.host)
-            host, own = judge_record(run, replace(record, exchanges=(), stopped="failed"), policy)
+        host, own = judge_whatever(run, record, policy, answers)
         hosts.append(host)
         findings += own
     findings.sort(key=lambda finding: _SEVERITY_ORDER[finding.severity])
@@ -81,6 +76,17 @@ def maybe_no_listener(record: HostRecord) -> GapReason | None:
     )
 
 
+def judge_whatever(
+    run: Run, record: HostRecord, policy: Policy, answers: Mapping[int, Answer] = MappingProxyType({})
+) -> tuple[HostResult, tuple[Finding, ...]]:
+    """Return what judge_record does, and an unknown host where that fails on the peer's bytes: they cost no report."""
+    try:
+        return judge_record(run, record, policy, answers)
+    except Exception:  # noqa: BLE001  # a bug of ours on one host's bytes; without them the host is UNKNOWN
+        _LOG.exception("the program failed to judge %s", record.target.host)
+        return judge_record(run, replace(record, exchanges=(), stopped="failed"), policy)
+
+
 def judge_record(
     run: Run, record: HostRecord, policy: Policy, answers: Mapping[int, Answer] = MappingProxyType({})
 ) -> tuple[HostResult, tuple[Finding, ...]]:
@@ -92,7 +98,7 @@ def judge_record(
     results = tuple(
         _judge_endpoint(run, record, endpoint, by_endpoint[endpoint], answers) for endpoint in record.endpoints
     )
-    existing = tuple(result for result in results if not is_absent(result))
+    existing = present_endpoints(results, record)
     gaps = _host_gaps(run, record)
     scope_verdicts = [verdict for result in existing for verdict in result.verdicts]
     verdicts = tuple(
@@ -124,16 +130,29 @@ def judge_record(
     )
 
 
-def is_absent(result: EndpointResult) -> bool:
-    """Whether it is an optional port where nothing listens."""
+def present_endpoints(results: Iterable[EndpointResult], record: HostRecord) -> tuple[EndpointResult, ...]:
+    """Return those of a record's endpoints that count for its host; see is_absent."""
+    return tuple(result for result in results if not is_absent(result, record))
+
+
+def is_absent(result: EndpointResult, record: HostRecord | None = None) -> bool:
+    """Whether it is a port where nothing listens, and where nothing need listen.
+
+    That is an optional port that refuses. A range says of none of its ports that it must answer, so at a range's
+    address with several ports it is also one where nothing was found: no connection was ever established. Which of
+    the two holds can only be told with the record that the endpoint is of.
+    """
     # Where nothing listens the engine asks no further: what it did not ask is no reason to doubt that.
-    reasons = {gap.reason for gap in result.gaps}
-    return (
-        result.endpoint.is_optional
-        and GapReason.REFUSED in reasons
-        and reasons <= {GapReason.REFUSED, GapReason.NOT_ASKED}
-        and not any(verdict.supporting for verdict in result.verdicts)
-    )
+    reasons = {gap.reason for gap in result.gaps} - {GapReason.NOT_ASKED}
+    if not reasons or any(verdict.supporting for verdict in result.verdicts):
+        return False
+    if result.endpoint.is_optional and reasons == {GapReason.REFUSED}:
+        return True
+    if record is None or not record.target.is_from_range or len(record.endpoints) < 2:
+        return False
+    # Gaps alone don't tell: a port that was silent once and refused later has the gap of the refusal.
+    endings = {each.ending for each in record.exchanges if each.request.endpoint == result.endpoint}
+    return reasons <= set(_CONNECT_REASONS.values()) and bool(endings) and endings <= _CONNECT_REASONS.keys()
 
 
 def _host_gaps(run: Run, record: HostRecord) -> tuple[Gap, ...]:

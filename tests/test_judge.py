@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scanner.judge import is_absent, judge_record, judge_run, maybe_no_listener
+from scanner.judge import is_absent, judge_record, judge_run, judge_whatever, maybe_no_listener, present_endpoints
 from scanner.model.evidence import GapReason, State
 from scanner.model.exchange import Ending, EngineReport, Exchange, HelloVariant, Probe, ProbeRequest
 from scanner.model.runs import HostRecord, Resolution, Run
@@ -295,6 +295,72 @@ def test_range_addresses_without_a_listener(endings, reason):
     assert counts.get("REFUSED") == 2 + (reason is GapReason.REFUSED)
 
 
+def _of_range(endings, **options):
+    """A range's address: one port with TLS 1.2 and 1.3, one port whose connections ended so, and its result."""
+    must, may = _endpoint(), replace(_endpoint(), port=8443, **options)
+    # The same version each time: its gap has one reason, whatever else happened to it.
+    exchanges = [*_asked(must, NEW), *(_exchange(may, TlsVersion.TLS1_2, b"", ending) for ending in endings)]
+    record = _record(exchanges, [must, may], target=replace(TARGET, is_from_range=True, ports=(443, 8443)))
+    host, findings = judge_record(RUN, record, POLICY)
+    return record, host, findings
+
+
+@pytest.mark.parametrize(
+    "endings",
+    [
+        [Ending.REFUSED],
+        [Ending.TIMED_OUT_CONNECT, Ending.TIMED_OUT_CONNECT],
+        [Ending.UNREACHABLE],
+        [Ending.TIMED_OUT_CONNECT, Ending.REFUSED],
+    ],
+)
+@pytest.mark.parametrize("is_optional", [False, True])
+def test_a_port_of_a_range_where_nothing_was_found_counts_for_nothing(endings, is_optional):
+    record, host, findings = _of_range(endings, is_optional=is_optional)
+    alone = replace(record, endpoints=record.endpoints[:1], exchanges=record.exchanges[:4])
+    assert _states(host.verdicts) == _states(judge_record(RUN, alone, POLICY)[0].verdicts)
+    assert host.readiness is Readiness.READY
+    assert findings == ()
+    # It stays listed, with what happened.
+    assert [gap.reason for gap in host.endpoints[1].gaps if gap.version is TlsVersion.TLS1_2] != []
+    assert is_absent(host.endpoints[1], record)
+    assert present_endpoints(host.endpoints, record) == host.endpoints[:1]
+
+
+@pytest.mark.parametrize(
+    "endings",
+    [
+        [],  # never asked
+        [Ending.TIMED_OUT_CONNECT, Ending.TIMED_OUT_READ],  # something listened at one time
+        [Ending.TIMED_OUT_READ, Ending.REFUSED],
+        [Ending.PEER_RESET],
+        [Ending.LOCAL_FAILURE],
+        [Ending.TIMED_OUT_CONNECT, Ending.CANCELLED],
+    ],
+)
+def test_a_port_of_a_range_where_something_may_be_counts(endings):
+    record, host, _ = _of_range(endings)
+    assert not is_absent(host.endpoints[1], record)
+    assert host.readiness is Readiness.UNKNOWN
+    assert State.UNKNOWN in _states(host.verdicts).values()
+
+
+@pytest.mark.parametrize("ending", [Ending.REFUSED, Ending.TIMED_OUT_CONNECT, Ending.UNREACHABLE])
+def test_each_port_of_a_named_target_must_answer(ending):
+    record, _, _ = _of_range([ending])
+    named = replace(record, target=replace(record.target, is_from_range=False))
+    host, _ = judge_record(RUN, named, POLICY)
+    assert not is_absent(host.endpoints[1], named)
+    assert host.readiness is Readiness.UNKNOWN
+
+
+def test_a_range_with_an_interrupted_port_does_not_pass_for_asked():
+    record, _, _ = _of_range([Ending.TIMED_OUT_CONNECT])
+    stopped = replace(record, stopped="interrupted")
+    host, _ = judge_record(RUN, stopped, POLICY)
+    assert not is_absent(host.endpoints[1], stopped)
+
+
 def test_findings_of_a_run_come_worst_first_and_hosts_as_asked():
     new, old = _endpoint(), _endpoint(2)
     legacy = _record(_asked(new, NEW | OLD), [new], target=replace(TARGET, host="h.example", text="first"))
@@ -355,3 +421,18 @@ def test_the_order_of_records_is_kept():
     random.Random(1).shuffle(records)
     result = judge_run(RUN, iter(records), POLICY)
     assert [host.target.text for host in result.hosts] == [record.target.text for record in records]
+
+
+def test_bytes_that_judgement_fails_on_cost_the_host_and_nothing_else(monkeypatch, caplog):
+    endpoint = _endpoint()
+    record = _record(_asked(endpoint, NEW), [endpoint])
+
+    def fail(_exchange):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("scanner.classify.read_answer", fail)
+    host, findings = judge_whatever(RUN, record, POLICY)
+    assert (host.readiness, host.stopped, findings) == (Readiness.UNKNOWN, "failed", ())
+    assert "a bug" in caplog.text
+    with pytest.raises(RuntimeError):
+        judge_record(RUN, record, POLICY)

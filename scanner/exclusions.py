@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from scanner.intervals import Intervals
 from scanner.model.subjects import is_address
 from scanner.target_forms import NEVER_SCANNED, maybe_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-_Intervals = tuple[list[int], list[int]]
+_NONE = Intervals()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class Exclusions:
         self._names = frozenset(names)
         self.has_ports = any(port is not None for _, port in (*names, *spans))
         """Whether any exclude is for single ports."""
-        self._intervals = {key: _merge(pairs) for key, pairs in spans.items()}
+        self._intervals = {key: Intervals(pairs) for key, pairs in spans.items()}
 
     def is_excluded(self, host: str, port: int | None = None) -> bool:
         """Return whether host (a name in A-labels, or an address) must not be contacted, at all or on port."""
@@ -62,26 +62,13 @@ class Exclusions:
 
     def is_number_excluded(self, number: int, version: int, port: int | None = None) -> bool:
         """Return the same for an address given as number and IP version."""
-        if self._holds((version, None), number):
+        if number in self._intervals.get((version, None), _NONE):
             return True
-        return port is not None and self._holds((version, port), number)
+        return port is not None and number in self._intervals.get((version, port), _NONE)
 
-    def _holds(self, key: tuple[int, int | None], number: int) -> bool:
-        intervals = self._intervals.get(key)
-        if intervals is None:
-            return False
-        begins, ends = intervals
-        index = bisect_right(begins, number) - 1
-        return index >= 0 and number <= ends[index]
+    def gaps(self, first: int, last: int, version: int, port: int | None = None) -> Iterator[tuple[int, int]]:
+        """Yield (first, last) of each run from first to last that is not excluded: at all, or for port, on port alone.
 
-
-def _merge(pairs: list[tuple[int, int]]) -> _Intervals:
-    begins: list[int] = []
-    ends: list[int] = []
-    for first, last in sorted(pairs):
-        if ends and first <= ends[-1] + 1:
-            ends[-1] = max(ends[-1], last)
-        else:
-            begins.append(first)
-            ends.append(last)
-    return begins, ends
+        For what is left on a port, ask with the port about each of the runs that are left without it.
+        """
+        return self._intervals.get((version, port), _NONE).gaps(first, last)

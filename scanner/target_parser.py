@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, NamedTuple
 
 from scanner.entra import Cloud, entra_endpoints, entra_names, is_registration_name
@@ -280,7 +280,10 @@ def _build(form: HostForm | RangeForm, defaults: Defaults, common: _Common, *, s
 
 def address_text(number: int, version: int) -> str:
     """Return an address in canonical text form."""
-    return str(IPv4Address(number) if version == 4 else IPv6Address(number))
+    if version == 4:
+        # Not str(IPv4Address): it takes three times as long, and a sweep writes one for each address.
+        return f"{number >> 24}.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+    return str(IPv6Address(number))
 
 
 def farm_server_names(items: Iterable[Target | TargetRange]) -> dict[str, str]:

@@ -6,14 +6,15 @@ import asyncio
 import itertools
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from scanner.answers import Answer, read_answer
+from scanner.answers import Answer, AnswerKind, read_answer
+from scanner.counters import Counters
 from scanner.exclusions import Exclusions
-from scanner.model.exchange import Ending, EngineReport, Exchange, HelloVariant, Probe, ProbeRequest
+from scanner.model.exchange import EngineReport, Exchange, HelloVariant, Probe, ProbeRequest
 from scanner.model.runs import HostRecord, Resolution
 from scanner.model.subjects import Endpoint, Role, Target, is_address
 from scanner.model.versions import TlsVersion
@@ -22,6 +23,7 @@ from scanner.net.network import Conversation, Network, WireLog
 from scanner.net.resolve import Resolver
 from scanner.probes.hello_ladder import Batch, Question, hello_conversation
 from scanner.probes.plan_memory import PlanMemory
+from scanner.survey import NOISE_KINDS
 from scanner.tls.hello import RANDOM_BYTES, encode_hello
 
 if TYPE_CHECKING:
@@ -38,17 +40,6 @@ _MAX_BYTES = {Probe.HELLO: 32_768, Probe.HANDSHAKE: 262_144, Probe.HTTP: 262_144
 """Most bytes taken from a peer for one question."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Counters:
-    """What the run has done so far; read by the live view."""
-
-    hosts_total: int = 0
-    hosts_done: int = 0
-    endpoints_answering: int = 0
-    connections: int = 0
-    endings: dict[Ending, int] = field(default_factory=dict)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
     """The bounds a run works within."""
@@ -61,8 +52,8 @@ class EngineSettings:
     """Hosts at a time."""
     per_address: int
     """Connections at a time to one address."""
-    does_confirm: bool
-    """Whether sslyze handshakes confirm what hellos found."""
+    confirm: frozenset[TlsVersion]
+    """Versions that sslyze handshakes confirm where hellos found them."""
     does_recognise: bool
     """Whether AD FS and registration endpoints are recognised over HTTP."""
 
@@ -70,8 +61,9 @@ class EngineSettings:
 class _HostScan:
     """One host under way: what was learned so far, and a deadline that stands still while we wait for our turn."""
 
-    def __init__(self, deadline_s: float) -> None:
-        self.exchanges: list[Exchange] = []
+    def __init__(self, deadline_s: float, exchanges: Iterable[Exchange], confirm: frozenset[TlsVersion]) -> None:
+        self.exchanges = list(exchanges)
+        self.confirm = confirm
         self.bound = asyncio.timeout(deadline_s)
         self._waiting_count = 0
         self._left_s = deadline_s
@@ -107,10 +99,11 @@ class Engine:
         dispatcher: Dispatcher,
         settings: EngineSettings,
         exclusions: Exclusions | None = None,
+        counters: Counters | None = None,
+        on_outcome: Callable[[str, bool], None] | None = None,
     ) -> None:
-        self.counters = Counters()
-        self.answers: dict[int, Answer] = {}
-        """What each hello and handshake said, by its request's id, to spare judgement the reading."""
+        """on_outcome: is told of each answer to a question put before (address, whether it failed now)."""
+        self.counters = Counters() if counters is None else counters
         self._network = network
         self._resolver = resolver
         self._dispatcher = dispatcher
@@ -118,30 +111,72 @@ class Engine:
         self._exclusions = exclusions
         self._connections = KeyedLimit(settings.per_address)
         self._ladders = KeyedLimit(1)
-        self._plans = PlanMemory(confirm=settings.does_confirm)
+        self._on_outcome = on_outcome
+        self._plans: dict[frozenset[TlsVersion], PlanMemory] = {}
         self._ids = itertools.count(1)
+        self._group: asyncio.TaskGroup | None = None
         self._under_way: set[_HostScan] = set()
         self._is_stopping = False
         self._randoms = b""
         self._random_at = 0
 
-    async def run(self, targets: Sequence[Target], on_host: Callable[[int, HostRecord], None]) -> None:
+    async def run(
+        self,
+        targets: Sequence[tuple[int, Target]],
+        on_host: Callable[[int, HostRecord], None],
+        *,
+        beside: Coroutine[None, None, None] | None = None,
+    ) -> None:
         """Scan all targets; hand out (position of the target, what was learned) as each host is finished.
 
-        After ``interrupt`` no further target is begun, and those under way are handed out with what they have.
+        beside: runs meanwhile, and may hand hosts over by ``adopt``. After ``interrupt`` no further target is begun,
+        and those under way are handed out with what they have.
         """
         self.counters.hosts_total = len(targets)
-        todo = iter(enumerate(targets))
+        todo = iter(targets)
         dispatching = asyncio.ensure_future(self._dispatcher.run())
         try:
             async with asyncio.TaskGroup() as group:
+                self._group = group
+                if beside is not None:
+                    group.create_task(beside)
                 for _ in range(min(self._settings.concurrency, len(targets))):
                     group.create_task(self._work(todo, on_host))
         except ExceptionGroup as failures:
             # on_host failed (the disk is full): its maker knows that error, and no group of it.
             raise failures.exceptions[0] from None
         finally:
+            self._group = None
             dispatching.cancel()
+
+    def adopt(
+        self,
+        target: Target,
+        exchanges: Sequence[Exchange],
+        on_host: Callable[[HostRecord], None],
+        *,
+        confirm: frozenset[TlsVersion] | None = None,
+    ) -> None:
+        """Go on with a host of which something was learned already, while ``run`` runs.
+
+        confirm: as in EngineSettings, for this host.
+        """
+        if self._group is None:
+            raise RuntimeError("the engine is not running")
+        self._group.create_task(self._finish(target, exchanges, on_host, confirm))
+
+    def next_id(self) -> int:
+        """Return the next question's number."""
+        return next(self._ids)
+
+    async def _finish(
+        self,
+        target: Target,
+        exchanges: Sequence[Exchange],
+        on_host: Callable[[HostRecord], None],
+        confirm: frozenset[TlsVersion] | None,
+    ) -> None:
+        on_host(await self._scan_host(target, exchanges, confirm))
 
     def interrupt(self) -> None:
         """Stop asking: questions under way are cut, and what was learned is kept."""
@@ -157,8 +192,10 @@ class Engine:
             self.counters.hosts_done += 1
             on_host(position, record)
 
-    async def _scan_host(self, target: Target) -> HostRecord:
-        host = _HostScan(self._settings.host_deadline_s)
+    async def _scan_host(
+        self, target: Target, begun: Sequence[Exchange] = (), confirm: frozenset[TlsVersion] | None = None
+    ) -> HostRecord:
+        host = _HostScan(self._settings.host_deadline_s, begun, self._settings.confirm if confirm is None else confirm)
         endpoints: tuple[Endpoint, ...] = ()
         resolution = Resolution()
         stopped: str | None = None
@@ -215,19 +252,37 @@ class Engine:
 
     async def _climb(self, host: _HostScan, endpoint: Endpoint) -> None:
         """Put the ladder's questions to one endpoint until it has no more."""
-        climb = self._plans.climb()
+        climb = self._plans_for(host.confirm).climb()
         async with self._ladders.hold((endpoint.address, endpoint.port), host):
+            for exchange in tuple(host.exchanges):
+                if exchange.request.endpoint == endpoint:
+                    climb.add([read_answer(exchange)])
             while (batch := climb.batch) is not None:
                 if batch.pause_s:
                     await asyncio.sleep(batch.pause_s)
-                exchanges = await self._ask_batch(host, endpoint, batch)
-                answers = [read_answer(exchange) for exchange in exchanges]
-                self.answers.update(
-                    (exchange.request.id, answer) for exchange, answer in zip(exchanges, answers, strict=True)
-                )
+                answers = [read_answer(exchange) for exchange in await self._ask_batch(host, endpoint, batch)]
+                if self._on_outcome is not None:
+                    self._tell_outcomes(self._on_outcome, endpoint.address, climb.answers, answers)
                 climb.add(answers)
-        if any(answer.accepted is not None for answer in climb.answers):
-            self.counters.endpoints_answering += 1
+        enabled = {answer.accepted for answer in climb.answers if answer.accepted is not None}
+        self.counters.versions.update(enabled)
+        self.counters.endpoints_answering += bool(enabled)
+
+    def _plans_for(self, confirm: frozenset[TlsVersion]) -> PlanMemory:
+        plans = self._plans.get(confirm)
+        if plans is None:
+            plans = self._plans[confirm] = PlanMemory(confirm=confirm)
+        return plans
+
+    @staticmethod
+    def _tell_outcomes(
+        tell: Callable[[str, bool], None], address: str, before: Sequence[Answer], answers: Sequence[Answer]
+    ) -> None:
+        """Tell of the answers to questions that were answered well before: the controls, and what was asked again."""
+        good = {(answer.version, answer.variant) for answer in before if answer.kind is AnswerKind.ACCEPTED}
+        for answer in answers:
+            if (answer.version, answer.variant) in good:
+                tell(address, answer.kind in NOISE_KINDS)
 
     async def _ask_batch(self, host: _HostScan, endpoint: Endpoint, batch: Batch) -> list[Exchange]:
         """Ask; note each exchange as it ends, as others of the batch may be cut off."""
@@ -307,7 +362,7 @@ class Engine:
         variant: HelloVariant | None = None,
     ) -> ProbeRequest:
         return ProbeRequest(
-            id=next(self._ids),
+            id=self.next_id(),
             probe=probe,
             endpoint=endpoint,
             version=version,

@@ -6,7 +6,7 @@ boxes count connections. Ordinary hosts need 7 to 12 connections; docs/method.md
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import cast
@@ -83,11 +83,11 @@ def _ask_once(hello: bytes, *, sent: bytes) -> Generator[bytes, bytes, Reply]:
         return cast("Reply", stop.value)
 
 
-def plan_next(answers: Sequence[Answer], *, confirm: bool) -> Batch | None:
+def plan_next(answers: Sequence[Answer], *, confirm: Collection[TlsVersion]) -> Batch | None:
     """Return what to ask next, or None where no further question would help.
 
-    answers: every answer so far, in the order asked. confirm: whether each version found enabled is to be confirmed by
-    a handshake of sslyze's engine.
+    answers: every answer so far, in the order asked. confirm: the versions that are to be confirmed by a handshake of
+    sslyze's engine where they are found enabled.
     """
     count = len(answers)
     if not answers:
@@ -104,7 +104,7 @@ def _plan_first_round(answers: Sequence[Answer]) -> Batch | None:
     if _is_dead(answers):
         return None
     if last.kind is AnswerKind.NOT_ASKED:
-        return _plan_rest(answers, confirm=False)
+        return _plan_rest(answers, confirm=())
     if last.kind is AnswerKind.NO_CONNECTION and len(answers) == 1:
         return Batch((Question(last.version, HelloVariant.COMPACT),), pause_s=0.2)
     if all(answer.kind is AnswerKind.NOT_TLS for answer in answers):
@@ -113,7 +113,7 @@ def _plan_first_round(answers: Sequence[Answer]) -> Batch | None:
     missing = [version for version in FIRST_ROUND if all(answer.version is not version for answer in answers)]
     questions = tuple(Question(version, HelloVariant.BROAD) for version in missing)
     if not questions:
-        return _plan_rest(answers, confirm=False)
+        return _plan_rest(answers, confirm=())
     # Where one hello met silence, waiting for each of the others in turn would take too long.
     is_silent = last.kind is AnswerKind.SILENT
     return Batch(questions if is_silent else questions[:1])
@@ -129,7 +129,7 @@ def _is_dead(answers: Sequence[Answer]) -> bool:
     return len(answers) > 1 and all(answer.kind is AnswerKind.NO_CONNECTION for answer in answers)
 
 
-def _plan_rest(answers: Sequence[Answer], *, confirm: bool) -> Batch | None:
+def _plan_rest(answers: Sequence[Answer], *, confirm: Collection[TlsVersion]) -> Batch | None:
     if _is_dead(answers) or sum(1 for answer in answers if answer.kind is AnswerKind.NOT_ASKED) > 2:
         return None
     survey = Survey(answers)
@@ -148,7 +148,7 @@ def _plan_rest(answers: Sequence[Answer], *, confirm: bool) -> Batch | None:
     ]
     if survey.controls and (failures >= 1 or (survey.is_noisy and streak > 1)):
         # Before anything else counts again, the peer must be seen to be well.
-        control = _control(survey, confirm=False)
+        control = _control(survey, confirm=())
         return None if control is None or failures >= _MOST_CONTROL_FAILURES else Batch((control,), pause_s)
     if wanted:
         silent = [question for question in wanted if _was_only_silent(survey, question.version)]
@@ -159,7 +159,7 @@ def _plan_rest(answers: Sequence[Answer], *, confirm: bool) -> Batch | None:
         if control is not None:
             return Batch((control,), pause_s)
     if confirm:
-        handshake = _next_handshake(survey, standings)
+        handshake = _next_handshake(survey, standings, confirm)
         if handshake is not None:
             return Batch((handshake,), pause_s)
     return None
@@ -193,11 +193,11 @@ def _pause_s(survey: Survey, failures: int) -> float:
     return _PAUSE_AFTER_FAILURES_S if failures and not any(a.accepted for a in last_two) else _PACE_WHEN_NOISY_S
 
 
-def _control(survey: Survey, *, confirm: bool) -> Question | None:
+def _control(survey: Survey, *, confirm: Collection[TlsVersion]) -> Question | None:
     """Return a question that is known to be answered well, or one that may show it, or None."""
     for at in survey.controls:
         answer = survey.answers[at]
-        if confirm and answer.accepted is not None and not _has_handshake(survey, answer.accepted):
+        if answer.accepted in confirm and not _has_handshake(survey, answer.accepted):
             return Question(answer.accepted, None)
         if answer.variant is not None:
             return Question(answer.version, answer.variant)
@@ -205,7 +205,7 @@ def _control(survey: Survey, *, confirm: bool) -> Question | None:
         return Question(survey.answers[survey.controls[0]].version, None)
     if TlsVersion.TLS1_3 in survey.enabled:
         # Only HelloRetryRequests so far: with real key shares the server has to look at name and certificate.
-        if confirm and not _has_handshake(survey, TlsVersion.TLS1_3):
+        if TlsVersion.TLS1_3 in confirm and not _has_handshake(survey, TlsVersion.TLS1_3):
             return Question(TlsVersion.TLS1_3, None)
         for variant in (HelloVariant.RARE, HelloVariant.COMPACT):
             if _asks(survey, TlsVersion.TLS1_3, variant) == 0:
@@ -213,10 +213,13 @@ def _control(survey: Survey, *, confirm: bool) -> Question | None:
     return None
 
 
-def _next_handshake(survey: Survey, standings: dict[TlsVersion, Settled | Open]) -> Question | None:
+def _next_handshake(
+    survey: Survey, standings: dict[TlsVersion, Settled | Open], confirm: Collection[TlsVersion]
+) -> Question | None:
     for version in reversed(ALL_VERSIONS):
         standing = standings[version]
-        if isinstance(standing, Settled) and standing.state is State.ENABLED and not _has_handshake(survey, version):
+        is_enabled = isinstance(standing, Settled) and standing.state is State.ENABLED
+        if is_enabled and version in confirm and not _has_handshake(survey, version):
             return Question(version, None)
     return None
 

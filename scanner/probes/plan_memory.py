@@ -6,10 +6,12 @@ one make it is worked out once. Only time and text of an answer differ from host
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import fields
 from operator import attrgetter
 
 from scanner.answers import Answer
+from scanner.model.versions import TlsVersion
 from scanner.probes.hello_ladder import Batch, plan_next
 
 _IRRELEVANT = frozenset({"at", "text"})
@@ -34,7 +36,7 @@ class _Step:
 class PlanMemory:
     """Plans for one run. confirm: as in plan_next."""
 
-    def __init__(self, *, confirm: bool) -> None:
+    def __init__(self, *, confirm: Collection[TlsVersion]) -> None:
         self._confirm = confirm
         self._begin = _Step(plan_next((), confirm=confirm))
         self._count = 1

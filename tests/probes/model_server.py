@@ -7,7 +7,7 @@ of ours can't cancel itself out. Time is a number that pauses and connections ad
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
@@ -278,7 +278,7 @@ class Climb:
         return "\n".join(lines)
 
 
-def climb(way: Way, *, confirm: bool = True) -> Climb:
+def climb(way: Way, *, confirm: Collection[TlsVersion] = ALL_VERSIONS) -> Climb:
     """Drive the ladder against the model until it has no more questions."""
     exchanges: list[Exchange] = []
     answers: list[Answer] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from scanner.answers import Answer, AnswerKind
 from scanner.model.exchange import Ending, HelloVariant
-from scanner.model.versions import TlsVersion
+from scanner.model.versions import ALL_VERSIONS, TlsVersion
 from scanner.probes import plan_memory
 from scanner.probes.hello_ladder import Question, plan_next
 from scanner.probes.plan_memory import PlanMemory
@@ -49,7 +50,7 @@ def answer_of(host: dict, question: Question, at_s: int) -> Answer:
     )
 
 
-def climb(host: dict, memory: PlanMemory, *, confirm: bool) -> list[Answer]:
+def climb(host: dict, memory: PlanMemory, *, confirm: Collection[TlsVersion]) -> list[Answer]:
     way = memory.climb()
     while True:
         assert way.batch == plan_next(way.answers, confirm=confirm)
@@ -58,7 +59,7 @@ def climb(host: dict, memory: PlanMemory, *, confirm: bool) -> list[Answer]:
         way.add([answer_of(host, question, len(way.answers)) for question in way.batch.questions])
 
 
-@given(hosts=st.lists(HOSTS, min_size=1, max_size=4), confirm=st.booleans())
+@given(hosts=st.lists(HOSTS, min_size=1, max_size=4), confirm=st.sampled_from([(), ALL_VERSIONS]))
 def test_each_host_is_asked_what_the_ladder_plans_for_it_alone(hosts, confirm):
     memory = PlanMemory(confirm=confirm)
     # Twice each: first worked out, then remembered.
@@ -66,7 +67,7 @@ def test_each_host_is_asked_what_the_ladder_plans_for_it_alone(hosts, confirm):
         climb(host, memory, confirm=confirm)
 
 
-@given(host=HOSTS, confirm=st.booleans())
+@given(host=HOSTS, confirm=st.sampled_from([(), ALL_VERSIONS]))
 def test_no_plan_depends_on_time_or_words(host, confirm):
     answers = climb(host, PlanMemory(confirm=confirm), confirm=confirm)
     for count in range(len(answers) + 1):
@@ -87,10 +88,10 @@ def count_plans(monkeypatch):
 
 def test_a_second_host_of_the_same_make_needs_no_planning(monkeypatch):
     asked = count_plans(monkeypatch)
-    memory = PlanMemory(confirm=True)
-    first = climb({}, memory, confirm=True)
+    memory = PlanMemory(confirm=ALL_VERSIONS)
+    first = climb({}, memory, confirm=ALL_VERSIONS)
     once = len(asked)
-    assert climb({}, memory, confirm=True) == first
+    assert climb({}, memory, confirm=ALL_VERSIONS) == first
     assert len(asked) == once
 
 
@@ -98,9 +99,9 @@ def test_a_second_host_of_the_same_make_needs_no_planning(monkeypatch):
 def test_a_full_memory_plans_on_without_remembering(monkeypatch, most):
     monkeypatch.setattr(plan_memory, "_MOST_REMEMBERED", most)
     asked = count_plans(monkeypatch)
-    memory = PlanMemory(confirm=False)
-    first = climb({}, memory, confirm=False)
+    memory = PlanMemory(confirm=())
+    first = climb({}, memory, confirm=())
     once = len(asked)
-    assert climb({}, memory, confirm=False) == first
+    assert climb({}, memory, confirm=()) == first
     # The begin is remembered, and most - 1 steps after it; every other step is planned again.
     assert len(asked) - once == once - most

@@ -1,0 +1,527 @@
+"""The lane: sweeps addresses and puts the everyday questions to those that answer, without a task for any of them.
+
+The connection that finds a listener carries the ladder's first hello. A host whose answers are everyday ones is
+finished here; any other is handed to the engine with what was learned so far. Which is which says scanner.sweep.steps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Protocol, cast
+
+from scanner.answers import Answer, read_answer
+from scanner.model.evidence import GapReason
+from scanner.model.exchange import Ending, Exchange, HelloVariant
+from scanner.model.rows import HelloRow
+from scanner.model.runs import HostRecord, Resolution
+from scanner.model.subjects import Endpoint, Target
+from scanner.net.budgets import Backoff, Budgets, network_key
+from scanner.net.reactor import Call, Reactor
+from scanner.probes.plan_memory import PlanMemory
+from scanner.sweep.rows import MAX_HELLO_BYTES, exchange_of_row, plan_endpoint
+from scanner.sweep.space import Place
+from scanner.sweep.steps import Step, Steps, may_be_decided, reply_key
+from scanner.tls.hello import RANDOM_BYTES, encode_hello
+from scanner.tls.reply import read_reply
+
+if TYPE_CHECKING:
+    from scanner.counters import Counters
+    from scanner.net.limits import Dispatcher
+
+_RANDOMS_AT_ONCE = 256
+_AGAIN_AFTER_S = 1.0
+"""Seconds until a silent address is tried again."""
+_LOCAL_PAUSE_S = 0.25
+_LEAST_IN_FLIGHT = 16
+_MOST_LOCAL_FAILURES = 20
+"""Times that this machine may fail to open one connection before the address is left to a resumed run."""
+_MOST_WAITING = 16_384
+"""Addresses that may wait for their network's budget: then no further are begun."""
+_STARTS_A_ROUND = 256
+"""Connections begun before answers are looked at again."""
+_NOBODY = {
+    Ending.REFUSED: GapReason.REFUSED,
+    Ending.TIMED_OUT_CONNECT: GapReason.NO_ANSWER,
+    Ending.UNREACHABLE: GapReason.UNREACHABLE,
+}
+_REASON_ORDER = (GapReason.REFUSED, GapReason.NO_ANSWER, GapReason.UNREACHABLE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneSettings:
+    """The bounds of a sweep."""
+
+    connect_s: float
+    """Seconds for the connection that looks for a listener."""
+    timeout_s: float
+    """Seconds for one connection, connect included."""
+    passes: int
+    """How often a silent address is tried."""
+    in_flight: int
+    """Connections at a time."""
+    most_handed_over: int
+    """Hosts that the engine may have at a time before no further addresses are begun."""
+
+
+class Swept:
+    """A host that the lane has asked all it can: finished, or to be gone on with by the engine."""
+
+    __slots__ = ("address", "endpoints", "key", "order_at", "place", "position", "rows")
+
+    def __init__(self, host: _Host, *, key: Hashable | None) -> None:
+        self.order_at = host.order_at
+        """Its place in the order, for progress."""
+        self.position = host.position
+        """Its position in the run."""
+        self.place = host.place
+        """Address and template."""
+        self.address = host.address
+        """The address as text."""
+        self.rows: Sequence[HelloRow] = host.rows
+        """What was asked and answered, in the order asked."""
+        self.endpoints = host.ports
+        """The ports, in the order of HelloRow.endpoint: all of them, asked or not."""
+        self.key = key
+        """Hosts of equal key were asked and answered alike; None where that can't be told."""
+
+    def target(self) -> Target:
+        """Return the target for this address alone."""
+        return self.place.target()
+
+    def plan_endpoints(self) -> tuple[Endpoint, ...]:
+        """Return the endpoints, in the order of HelloRow.endpoint."""
+        template = self.place.template
+        return tuple(plan_endpoint(template, self.address, port) for port in self.endpoints)
+
+    def exchanges(self, timeout_s: float) -> list[Exchange]:
+        """Return what was asked and answered; timeout_s: the bound of each question."""
+        endpoints = self.plan_endpoints()
+        return [exchange_of_row(row, endpoints[row.endpoint], timeout_s=timeout_s) for row in self.rows]
+
+    def record(self, timeout_s: float, *, stopped: str | None = None) -> HostRecord:
+        """Return all that was learned."""
+        return HostRecord(
+            target=self.target(),
+            resolution=Resolution(addresses=(self.address,)),
+            endpoints=self.plan_endpoints(),
+            exchanges=tuple(self.exchanges(timeout_s)),
+            stopped=stopped,
+        )
+
+
+class LaneClient(Protocol):
+    """Is told what the lane finds. Called in the event loop, so it must be quick."""
+
+    def on_absent(self, order_at: int, reason: GapReason) -> None:
+        """Take note of an address where nothing listens."""
+
+    def on_swept(self, swept: Swept) -> None:
+        """Take a host that needs no further question."""
+
+    def on_handed_over(self, swept: Swept) -> None:
+        """Take a host that the engine has to go on with; call ``Lane.release`` once that is done."""
+
+    def on_cut(self, swept: Swept) -> None:
+        """Take a host that was cut off by an interruption with some answers given."""
+
+    def on_failed(self, order_at: int, os_error: str) -> None:
+        """Take note that this machine could not open a connection, time and again: the address stays undone."""
+
+
+class _Host(Call):
+    """One address under way."""
+
+    __slots__ = (
+        "again",
+        "dead",
+        "local_failures",
+        "network",
+        "order_at",
+        "place",
+        "port_at",
+        "ports",
+        "position",
+        "random",
+        "rows",
+        "step",
+        "steps",
+        "todo",
+        "tried",
+        "walked",
+    )
+
+    def __init__(self, order_at: int, position: int, place: Place, steps: Steps) -> None:
+        template = place.template
+        self.ports = template.ports if not template.optional_ports else template.ports + template.optional_ports
+        super().__init__(place.address, self.ports[0])
+        self.order_at = order_at
+        self.position = position
+        self.place = place
+        self.network = network_key(place.number, place.version)
+        self.port_at = 0
+        self.todo: deque[int] | None = deque(range(1, len(self.ports))) if len(self.ports) > 1 else None
+        self.again: list[int] = []  # ports silent in this pass
+        self.tried = 1  # passes begun
+        self.dead: list[HelloRow] = []  # ports where nothing listens, as the last pass saw them
+        self.rows: list[HelloRow] = []
+        self.walked: list[tuple[int, int, Step]] = []  # (port, pass, where its ladder ended)
+        self.random = b""
+        self.local_failures = 0
+        self.steps = steps
+        self.step = steps.begin
+
+
+class Lane:
+    """Sweeps. Make it inside the running event loop; ``run`` returns once every address is told to the client."""
+
+    def __init__(
+        self,
+        *,
+        source: Iterator[tuple[int, int, Place]],
+        plans: PlanMemory,
+        needs_engine: Callable[[int, Step], bool],
+        settings: LaneSettings,
+        client: LaneClient,
+        counters: Counters,
+        dispatcher: Dispatcher,
+        budgets: Budgets,
+        backoff: Backoff,
+        next_id: Callable[[], int],
+    ) -> None:
+        """source: (place in the order, position in the run, address), in the order to be asked.
+
+        plans: of a ladder without handshakes. needs_engine: whether a host whose ladder ended at a step is to be
+        confirmed by handshakes. next_id: gives each question its number.
+        """
+        self._source = source
+        self._plans = plans
+        self._needs_engine = needs_engine
+        self._settings = settings
+        self._client = client
+        self._counters = counters
+        self._dispatcher = dispatcher
+        self._budgets = budgets
+        self._backoff = backoff
+        self._next_id = next_id
+        self._steps: dict[str | None, Steps] = {}
+        self._ready: deque[_Host] = deque()
+        """Hosts with a question to put, once there is a permit."""
+        self._waiting: list[tuple[float, int, _Host]] = []
+        """Hosts that wait for a time: their network's budget, a second pass, a local failure."""
+        self._waiting_count = 0
+        self._handed_over = 0
+        self._is_exhausted = False
+        self._is_stopping = False
+        self._is_woken = False
+        self._most_in_flight = settings.in_flight
+        self._randoms = b""
+        self._random_at = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self._done: asyncio.Future[None] = self._loop.create_future()
+        self._reactor = Reactor(
+            hello_of=self._hello_of,
+            is_decided=may_be_decided,
+            reader_of=self._reader_of,
+            on_end=self._on_end,
+            on_idle=self._fill,
+            max_bytes=MAX_HELLO_BYTES,
+        )
+        dispatcher.attach(self._pull)
+
+    async def run(self) -> None:
+        """Sweep until all is told, or until interrupted."""
+        self._wake()
+        try:
+            await self._done
+        finally:
+            self._reactor.close()
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def release(self) -> None:
+        """Take note that the engine is done with a host that was handed over."""
+        self._handed_over -= 1
+        self._wake()
+
+    def interrupt(self) -> None:
+        """Stop: what is under way is cut, and what was learned of it told."""
+        if self._is_stopping or self._done.done():
+            return
+        self._is_stopping = True
+        under_way = [cast("_Host", call) for call in self._reactor.cut()]
+        for host in (*under_way, *self._ready, *(item[2] for item in self._waiting)):
+            if host.rows:
+                self._client.on_cut(self._swept(host, key=None))
+        self._ready.clear()
+        self._waiting.clear()
+        if not self._done.done():
+            self._done.set_result(None)
+
+    # What is begun, and when
+
+    def _fill(self) -> None:
+        """Begin what may begin now."""
+        self._is_woken = False
+        if self._is_stopping:
+            return
+        if self._dispatcher.rate > 0:
+            if self._has_work():
+                self._dispatcher.wake()
+        else:
+            for _ in range(_STARTS_A_ROUND):
+                if not self._pull():
+                    break
+                self._dispatcher.try_take()
+            else:
+                self._wake()
+        self._set_timer()
+        self._check_done()
+
+    def _wake(self) -> None:
+        if not self._is_stopping and not self._is_woken:
+            self._is_woken = True
+            self._loop.call_soon(self._fill)
+
+    def _has_work(self) -> bool:
+        return bool(self._ready) or (not self._is_exhausted and self._may_begin_fresh()) or self._is_due()
+
+    def _is_due(self) -> bool:
+        return bool(self._waiting) and self._waiting[0][0] <= time.monotonic()
+
+    def _may_begin_fresh(self) -> bool:
+        return (
+            self._reactor.in_flight < self._most_in_flight
+            and len(self._waiting) < _MOST_WAITING
+            and self._handed_over < self._settings.most_handed_over
+        )
+
+    def _pull(self) -> bool:
+        """Begin one connection; return whether there was one to begin. Hosts under way come before new addresses."""
+        while not self._is_stopping:
+            if self._ready:
+                host = self._ready.popleft()
+            elif self._waiting and self._is_due():
+                host = heappop(self._waiting)[2]
+            elif self._is_exhausted or not self._may_begin_fresh():
+                break
+            else:
+                fresh = self._next_fresh()
+                if fresh is None:
+                    break
+                host = fresh
+            delay_s = self._budgets.delay(host.network, time.monotonic())
+            if delay_s <= 0:
+                self._begin(host)
+                return True
+            self._wait(host, delay_s)
+        self._set_timer()
+        return False
+
+    def _next_fresh(self) -> _Host | None:
+        found = next(self._source, None)
+        if found is None:
+            self._is_exhausted = True
+            return None
+        order_at, position, place = found
+        # A hello's length depends on the name, and what a refusal proves on the length.
+        server_name = place.template.server_name
+        steps = self._steps.get(server_name)
+        if steps is None:
+            steps = self._steps[server_name] = Steps(self._plans)
+        return _Host(order_at, position, place, steps)
+
+    def _wait(self, host: _Host, delay_s: float) -> None:
+        self._waiting_count += 1
+        heappush(self._waiting, (time.monotonic() + delay_s, self._waiting_count, host))
+
+    def _set_timer(self) -> None:
+        if self._waiting and self._timer is None:
+            delay_s = max(0.005, self._waiting[0][0] - time.monotonic())
+            self._timer = self._loop.call_later(delay_s, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._fill()
+        self._set_timer()
+
+    def _begin(self, host: _Host) -> None:
+        self._counters.connections += 1
+        settings = self._settings
+        is_looking = host.step is host.steps.begin
+        self._reactor.begin(host, settings.connect_s if is_looking else settings.timeout_s, settings.timeout_s)
+
+    def _check_done(self) -> None:
+        if (
+            self._is_exhausted
+            and not self._ready
+            and not self._waiting
+            and not self._reactor.in_flight
+            and not self._done.done()
+        ):
+            self._done.set_result(None)
+
+    # What is sent and what comes
+
+    def _hello_of(self, call: Call) -> bytes:
+        host = cast("_Host", call)
+        question = host.step.question
+        assert question is not None  # noqa: S101  # for the type checker: a host without one is not begun
+        assert question.variant is not None  # noqa: S101  # the same: handshakes are the engine's
+        if self._random_at >= len(self._randoms):
+            self._randoms = os.urandom(_RANDOMS_AT_ONCE * RANDOM_BYTES)
+            self._random_at = 0
+        at = self._random_at
+        self._random_at = at + RANDOM_BYTES
+        host.random = random = self._randoms[at : at + RANDOM_BYTES]
+        return encode_hello(
+            version=question.version,
+            variant=question.variant,
+            server_name=host.place.template.server_name,
+            random=random,
+        )
+
+    def _reader_of(self, call: Call) -> Generator[None, bytes, object]:
+        host = cast("_Host", call)
+        question = host.step.question
+        assert question is not None  # noqa: S101  # for the type checker
+        assert question.variant is not None  # noqa: S101  # the same
+        name = host.place.template.server_name
+        return read_reply(
+            sent=encode_hello(version=question.version, variant=question.variant, server_name=name, random=host.random)
+        )
+
+    def _on_end(self, call: Call) -> None:
+        host = cast("_Host", call)
+        ending = host.ending
+        endings = self._counters.endings
+        endings[ending] = endings.get(ending, 0) + 1
+        if ending is Ending.LOCAL_FAILURE:
+            self._on_local_failure(host)
+            return
+        step = host.step
+        question = step.question
+        assert question is not None  # noqa: S101  # for the type checker
+        row = HelloRow(
+            host.port_at,
+            self._next_id(),
+            question.version,
+            cast("HelloVariant", question.variant),
+            host.started_us,
+            int((time.monotonic() - host.started) * 1_000_000),
+            ending,
+            host.os_error,
+            host.random if host.is_connected else b"",
+            host.received,
+        )
+        if ending in _NOBODY and step is host.steps.begin:
+            self._on_nobody(host, row)
+            return
+        host.rows.append(row)
+        if len(host.rows) == 1:
+            self._counters.listeners += 1
+        key = reply_key(host.received, ending, host.os_error)
+        known = step.after.get(key) if key is not None else None
+        if known is None:
+            known = host.steps.add(step, key, self._answers(host))
+        host.step = known
+        if known.is_trouble:
+            self._backoff.note(host.network, True, time.monotonic())  # noqa: FBT003  # trouble
+        if known.is_for_engine:
+            self._hand_over(host)
+        elif known.question is not None:
+            self._ready.append(host)
+        else:
+            host.walked.append((host.port_at, host.tried, known))
+            self._next_port(host)
+
+    def _answers(self, host: _Host) -> list[Answer]:
+        """Return what the port under way has answered so far."""
+        template = host.place.template
+        endpoint = plan_endpoint(template, host.address, host.port)
+        return [
+            read_answer(exchange_of_row(row, endpoint, timeout_s=self._settings.timeout_s))
+            for row in host.rows
+            if row.endpoint == host.port_at
+        ]
+
+    # Where a host goes
+
+    def _on_nobody(self, host: _Host, row: HelloRow) -> None:
+        """Take note of a port where nothing listens, or nothing answered in this pass."""
+        if row.ending is not Ending.REFUSED and host.tried < self._settings.passes:
+            host.again.append(host.port_at)
+        else:
+            host.dead.append(row)
+        self._next_port(host)
+
+    def _next_port(self, host: _Host) -> None:
+        if not host.todo and host.again:
+            host.todo, host.again = deque(host.again), []
+            host.tried += 1
+            self._turn_to(host, host.todo.popleft())
+            self._wait(host, _AGAIN_AFTER_S)
+        elif host.todo:
+            self._turn_to(host, host.todo.popleft())
+            self._ready.append(host)
+        else:
+            self._finish(host)
+
+    def _turn_to(self, host: _Host, port_at: int) -> None:
+        host.port_at = port_at
+        host.port = host.ports[port_at]
+        host.step = host.steps.begin
+
+    def _finish(self, host: _Host) -> None:
+        if not host.rows:
+            self._counters.addresses_done += 1
+            reasons = {_NOBODY[row.ending] for row in host.dead}
+            self._client.on_absent(host.order_at, next(reason for reason in _REASON_ORDER if reason in reasons))
+            return
+        if any(self._needs_engine(host.order_at, step) for _, _, step in host.walked):
+            self._hand_over(host)
+            return
+        self._counters.addresses_done += 1
+        self._backoff.note(host.network, False, time.monotonic())  # noqa: FBT003  # no trouble
+        self._client.on_swept(self._swept(host, key=_key(host)))
+
+    def _hand_over(self, host: _Host) -> None:
+        self._handed_over += 1
+        self._client.on_handed_over(self._swept(host, key=None))
+
+    def _swept(self, host: _Host, *, key: Hashable | None) -> Swept:
+        if host.dead:
+            host.rows = sorted((*host.rows, *host.dead), key=lambda row: row.request_id)
+            host.dead = []
+        return Swept(host, key=key)
+
+    def _on_local_failure(self, host: _Host) -> None:
+        """Go on where this machine could not connect (no descriptor, no port): fewer at a time, after a pause."""
+        host.local_failures += 1
+        self._counters.local_error = host.os_error
+        self._most_in_flight = max(_LEAST_IN_FLIGHT, min(self._most_in_flight, self._reactor.in_flight))
+        if host.local_failures < _MOST_LOCAL_FAILURES:
+            self._wait(host, _LOCAL_PAUSE_S)
+        elif host.rows:
+            self._hand_over(host)
+        else:
+            self._counters.addresses_done += 1
+            self._client.on_failed(host.order_at, host.os_error or "")
+
+
+def _key(host: _Host) -> Hashable | None:
+    """Return what hosts that were asked and answered alike have in common, or None where that can't be told."""
+    walked = host.walked
+    if len(walked) == 1 and len(host.ports) == 1:
+        step = walked[0][2]
+        return (id(host.place.template), step) if step.is_remembered else None
+    if any(not step.is_remembered for _, _, step in walked):
+        return None
+    order = tuple((row.endpoint, row.ending, row.os_error) for row in (*host.rows, *host.dead))
+    return id(host.place.template), tuple(walked), order

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 import idna
 
+from scanner.intervals import Intervals
+
 MAX_PORTS = 256
 """Most ports of one target: this program asks about known services, it is no port scanner."""
 
@@ -23,15 +25,36 @@ _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _MAPPED = ipaddress.ip_network("::ffff:0:0/96")
 _PORT_LOOKALIKES = frozenset({"443", "8443", "636", "993", "995", "465", "3128", "8080"})
 
-NEVER_SCANNED = (
-    ipaddress.ip_network("0.0.0.0/32"),
-    ipaddress.ip_network("224.0.0.0/4"),
-    ipaddress.ip_network("255.255.255.255/32"),
-    ipaddress.ip_network("::/128"),
-    ipaddress.ip_network("ff00::/8"),
+NEVER_SCANNED = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            "0.0.0.0/8",  # "this network" (RFC 791), with the unspecified address
+            "192.0.0.8/32",  # IPv4 dummy address (RFC 7600)
+            "192.0.0.170/31",  # NAT64 discovery (RFC 7050): an answer of DNS, not a host
+            "224.0.0.0/4",  # multicast (RFC 5771)
+            "240.0.0.0/4",  # reserved (RFC 1112), with the limited broadcast address
+            "::/128",  # unspecified (RFC 4291)
+            "100::/64",  # discard-only (RFC 6666)
+            "100:0:0:1::/64",  # dummy prefix (RFC 9780)
+            "ff00::/8",  # multicast (RFC 4291)
+        ),
+    )
 )
-"""Unspecified, multicast and limited broadcast: an error as a target, left out of ranges."""
+"""Where no host can be: an error as a target, left out of ranges.
 
+Multicast, and what IANA's special-purpose registries (RFC 6890) say is no destination or discarded. Two kinds of those
+may be scanned: loopback, and the blocks for documentation, which tests and examples use.
+"""
+
+MAX_IPV6_ADDRESSES = 2**32
+"""Most addresses of one IPv6 range: a /64 is not swept in a lifetime."""
+
+
+_NEVER_SCANNED = {
+    version: Intervals((int(net[0]), int(net[-1])) for net in NEVER_SCANNED if net.version == version)
+    for version in (4, 6)
+}
 
 CREDENTIALS = (
     "credentials don't belong into a target (there is an @ in it)",
@@ -96,6 +119,28 @@ def parse_form(word: str, *, may_be_plain_http: bool = False) -> HostForm | Rang
     if ends is not None:
         return _parse_range(*ends, ports)
     return _parse_host(body, ports)
+
+
+def check_scannable(form: HostForm | RangeForm) -> None:
+    """Raise FormError where form is no target: no host can be there, or it is an IPv6 range that nobody can sweep.
+
+    Excludes are not asked this: a list of what not to scan may well name such space.
+    """
+    if isinstance(form, RangeForm):
+        first, last = form.first, form.last
+    elif form.number is not None:
+        first = last = form.number
+    else:
+        return
+    if form.version is not None and not any(_NEVER_SCANNED[form.version].gaps(first, last)):
+        raise FormError(
+            "multicast, broadcast, reserved and unspecified addresses are not hosts", "write the address of one host"
+        )
+    if form.version == 6 and last - first >= MAX_IPV6_ADDRESSES:
+        raise FormError(
+            f"an IPv6 range of more than {MAX_IPV6_ADDRESSES:,} addresses can't be swept",
+            "name the hosts, or blocks from /96 on in which they are",
+        )
 
 
 def parse_ports(text: str) -> tuple[int, ...]:
@@ -211,7 +256,6 @@ def _split_bracketed(word: str) -> tuple[str, str | None]:
 def _parse_host(text: str, ports: tuple[int, ...] | None) -> HostForm:
     address = maybe_address(text)
     if address is not None:
-        _refuse_never_scanned(int(address), int(address), address.version)
         tail = text.rpartition(":")[2]
         warning = ""
         if address.version == 6 and ports is None and tail in _PORT_LOOKALIKES:
@@ -270,7 +314,6 @@ def _parse_range(first: _Address, right: str, ports: tuple[int, ...] | None) -> 
 def _checked_range(
     first: int, last: int, version: int, ports: tuple[int, ...] | None, whole: tuple[int, int]
 ) -> RangeForm:
-    _refuse_never_scanned(first, last, version)
     if version == 6 and first <= int(_MAPPED[-1]) and last >= int(_MAPPED[0]):
         raise FormError("the range holds IPv4-mapped addresses", "write them as an IPv4 range")
     return RangeForm(first=first, last=last, version=version, ports=ports, whole=whole)
@@ -279,14 +322,6 @@ def _checked_range(
 def _refuse_zone(text: str) -> None:
     if "%" in text:
         raise FormError("a zone id is only for single addresses", "list the addresses one by one: fe80::1%eth0")
-
-
-def _refuse_never_scanned(first: int, last: int, version: int) -> None:
-    for network in NEVER_SCANNED:
-        if network.version == version and int(network[0]) <= first and last <= int(network[-1]):
-            raise FormError(
-                "multicast, broadcast and unspecified addresses are not hosts", "write the address of one host"
-            )
 
 
 def _map_unicode(text: str) -> str:

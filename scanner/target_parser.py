@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from scanner.entra import Cloud, entra_endpoints, entra_names, is_registration_name
 from scanner.exclusions import Exclude
 from scanner.model.subjects import Role, Target
-from scanner.target_forms import CREDENTIALS, FormError, HostForm, RangeForm, parse_form
+from scanner.target_forms import CREDENTIALS, FormError, HostForm, RangeForm, check_scannable, parse_form
 from scanner.target_lines import (
     Options,
     is_option,
@@ -74,7 +74,7 @@ class TargetError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetRange:
-    """Addresses that expand turns into one Target each."""
+    """Addresses that are asked alike."""
 
     template: Target
     """The target for all of them; its host is the first address."""
@@ -103,9 +103,10 @@ class ParsedTargets:
 class LineParser:
     """Collects what the lines of one source say."""
 
-    def __init__(self, source: str, *, is_file: bool = True) -> None:
+    def __init__(self, source: str, *, is_file: bool = True, has_excludes_only: bool = False) -> None:
         self.source = source
         self.is_file = is_file
+        self.has_excludes_only = has_excludes_only
         self.section = "servers"
         self.targets: list[Target | TargetRange] = []
         self.numbers: list[int] = []
@@ -162,6 +163,8 @@ class LineParser:
         if section is not None:
             self._enter(section)
             return
+        if self.has_excludes_only and not words[0].startswith("!"):
+            words = [f"!{words[0]}", *words[1:]]
         if may_hold_credentials(words):
             raise FormError(*CREDENTIALS)
         if words[0].startswith("!"):
@@ -176,6 +179,7 @@ class LineParser:
             return
         is_proxy = SECTIONS[self.section].role is Role.PROXY
         form = parse_form(words[0], may_be_plain_http=is_proxy)
+        check_scannable(form)
         if form.ports is not None and options.ports is not None:
             raise FormError("ports are given twice, with the target and with port=", "keep one of the two")
         if isinstance(form, HostForm):
@@ -187,6 +191,8 @@ class LineParser:
     def _enter(self, section: str) -> None:
         if not self.is_file:
             raise FormError("a section belongs into a targets file", "name a host: sts.example.com")
+        if self.has_excludes_only:
+            raise FormError("an exclude file has no sections", "remove the line: an exclude holds for all of them")
         if section not in SECTIONS:
             raise FormError("no such section", suggest(section, [f"[{name}]" for name in SECTIONS]))
         self.section = section

@@ -1,10 +1,12 @@
-"""Targets file and arguments -> Target: parse (one line at a time, every bad line reported), then expand.
+"""Targets files, exclude files and arguments -> what is to be scanned: parse (every bad line reported), then merge.
 
-Pure but for read_targets. The grammar is docs/targets.md; a single word of it is scanner.target_forms.
+Pure but for read_targets and read_excludes. The grammar is docs/targets.md; a single word of it is
+scanner.target_forms. scanner.sweep.plan makes a run's plan of what is parsed.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scanner.exclusions import Exclusions
@@ -21,7 +23,7 @@ from scanner.target_parser import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
     from pathlib import Path
 
 __all__ = [
@@ -31,12 +33,17 @@ __all__ = [
     "TargetError",
     "TargetRange",
     "TargetsError",
+    "accept_items",
     "expand",
     "merge_excludes",
+    "merge_named",
     "parse_arguments",
+    "parse_excludes",
     "parse_targets",
+    "read_excludes",
     "read_targets",
     "render_targets",
+    "with_ports",
 ]
 
 MAX_ADDRESSES = 65_536
@@ -57,24 +64,44 @@ def read_targets(path: Path, *, source: str | None = None) -> ParsedTargets:
     source is the name shown in messages, by default the path as given. A file that can't be read is an error in the
     result, not an exception.
     """
+    return _read(path, source, parse_targets, "a readable targets file")
+
+
+def read_excludes(path: Path, *, source: str | None = None) -> ParsedTargets:
+    """Read and parse an exclude file, as read_targets does; the result holds excludes or errors, never targets."""
+    return _read(path, source, parse_excludes, "a readable exclude file")
+
+
+def _read(path: Path, source: str | None, parse: Callable[..., ParsedTargets], wanted: str) -> ParsedTargets:
     source = str(path) if source is None else source
     try:
         content = path.read_bytes()
     except OSError as error:
         problem = f"the file can't be read ({error.strerror})"
-        return _failed(source, 0, problem, "name a readable targets file")
+        return _failed(source, 0, problem, f"name {wanted}")
     encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1 if encoding == "utf-8-sig" else 0
         return _failed(source, line, "it has bytes that are not UTF-8 text", "save the file as UTF-8")
-    return parse_targets(text, source=source)
+    return parse(text, source=source)
 
 
 def parse_targets(text: str, *, source: str) -> ParsedTargets:
     """Parse the text of a targets file. Never raises: bad lines are in errors."""
-    parser = LineParser(source)
+    return _parse_lines(LineParser(source), text)
+
+
+def parse_excludes(text: str, *, source: str) -> ParsedTargets:
+    """Parse the text of an exclude file: a line is what stands after ``!`` in a targets file, and may have the ``!``.
+
+    Never raises: bad lines are in errors.
+    """
+    return _parse_lines(LineParser(source, has_excludes_only=True), text)
+
+
+def _parse_lines(parser: LineParser, text: str) -> ParsedTargets:
     # Not splitlines(): it also splits at characters that editors don't count as line ends.
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
         parser.feed(number, line.removesuffix("\r"))
@@ -93,29 +120,57 @@ def parse_arguments(args: Sequence[str]) -> ParsedTargets:
 
 
 def expand(*parsed: ParsedTargets, max_addresses: int = MAX_ADDRESSES) -> tuple[Target, ...]:
-    """Merge the sources into the targets to scan, in their order.
+    """Merge the sources into the targets to scan, in their order, with one target for each address of a range.
 
-    Ranges become one target an address, nodes of a farm get the name of its first named AD FS target as server name,
-    excluded addresses and ports go, and of targets with the same host, ports and server name the first stays (but one
-    asked for by itself takes the place of one from a range, and one with a role that of a plain server). max_addresses
-    bounds the addresses of all ranges together, counted before anything is removed. Raises TargetsError
+    max_addresses bounds the addresses of all ranges together, counted before anything is removed. Raises TargetsError
     where a source has errors or the bound is passed.
+    """
+    items = accept_items(*parsed)
+    _check_address_count([item for item in items if isinstance(item, TargetRange)], max_addresses)
+    exclusions = merge_excludes(*parsed)
+    return merge_named((target for item in items for target in _targets(item, exclusions)), exclusions)
+
+
+def accept_items(*parsed: ParsedTargets) -> tuple[Target | TargetRange, ...]:
+    """Return what the sources ask for, in their order; raises TargetsError with the errors of all of them.
+
+    Nodes of a farm that are given by address, and have no server name, get that of its first named AD FS target.
     """
     errors = [error for source in parsed for error in source.errors]
     if errors:
         raise TargetsError(errors)
     items = [item for source in parsed for item in source.targets]
-    _check_address_count([item for item in items if isinstance(item, TargetRange)], max_addresses)
-    exclusions = merge_excludes(*parsed)
-    named = farm_server_names(items)
+    names = farm_server_names(items)
+    return tuple(_with_farm_name(item, names) for item in items)
+
+
+def merge_named(targets: Iterable[Target], exclusions: Exclusions) -> tuple[Target, ...]:
+    """Return the targets without what is excluded, each once.
+
+    Of those with the same host, ports and server name the first stays; but one asked for by itself takes the place of
+    one from a range, and one with a role that of a plain server.
+    """
     merged: dict[tuple[str, tuple[int, ...], str | None], Target] = {}
-    for item in items:
-        for target in _materialise(item, named, exclusions):
-            key = (target.host, target.ports, target.sni)
-            kept = merged.get(key)
-            if kept is None or _says_more(target, kept):
-                merged[key] = target
+    for target in targets:
+        left = _maybe_allowed(target, exclusions)
+        if left is None:
+            continue
+        key = (left.host, left.ports, left.sni)
+        kept = merged.get(key)
+        if kept is None or _says_more(left, kept):
+            merged[key] = left
     return tuple(merged.values())
+
+
+def with_ports(target: Target, left: Container[int]) -> Target:
+    """Return target with those of its ports that are left. Where only optional ones are, they are what must answer."""
+    ports = tuple(port for port in target.ports if port in left)
+    optional_ports = tuple(port for port in target.optional_ports if port in left)
+    if not ports:
+        ports, optional_ports = optional_ports, ()
+    if (ports, optional_ports) == (target.ports, target.optional_ports):
+        return target
+    return replace(target, ports=ports, optional_ports=optional_ports)
 
 
 def merge_excludes(*parsed: ParsedTargets) -> Exclusions:
@@ -168,46 +223,31 @@ def _check_address_count(ranges: list[TargetRange], max_addresses: int) -> None:
     )
 
 
-def _materialise(item: Target | TargetRange, named: dict[str, str], exclusions: Exclusions) -> Iterator[Target]:
+def _with_farm_name(item: Target | TargetRange, names: dict[str, str]) -> Target | TargetRange:
     template = item.template if isinstance(item, TargetRange) else item
-    server_name = template.server_name
-    if server_name is None and template.farm is not None and is_address(template.host):
-        server_name = named.get(template.farm)
-    for host in _hosts(item, exclusions):
-        ports, optional_ports = template.ports, template.optional_ports
-        if exclusions.has_ports:
-            ports = tuple(port for port in ports if not exclusions.is_excluded(host, port))
-            optional_ports = tuple(port for port in optional_ports if not exclusions.is_excluded(host, port))
-            if not ports:
-                # The optional ones are all that is left to ask about.
-                ports, optional_ports = optional_ports, ()
-            if not ports:
-                continue
-        # Not dataclasses.replace: it takes twice the time, and a range may have 65,536 of them.
-        yield Target(
-            text=template.text,
-            host=host,
-            role=template.role,
-            ports=ports,
-            optional_ports=optional_ports,
-            server_name=server_name,
-            vendor=template.vendor,
-            farm=template.farm,
-            tags=template.tags,
-            is_from_range=template.is_from_range,
-            cloud=template.cloud,
-            locator=template.locator,
-        )
+    if template.farm not in names or template.server_name is not None or not is_address(template.host):
+        return item
+    template = replace(template, server_name=names[template.farm])
+    return replace(item, template=template) if isinstance(item, TargetRange) else template
 
 
-def _hosts(item: Target | TargetRange, exclusions: Exclusions) -> Iterator[str]:
+def _maybe_allowed(target: Target, exclusions: Exclusions) -> Target | None:
+    if exclusions.is_excluded(target.host):
+        return None
+    if not exclusions.has_ports:
+        return target
+    ports = (*target.ports, *target.optional_ports)
+    left = {port for port in ports if not exclusions.is_excluded(target.host, port)}
+    return with_ports(target, left) if left else None
+
+
+def _targets(item: Target | TargetRange, exclusions: Exclusions) -> Iterator[Target]:
     if isinstance(item, Target):
-        if not exclusions.is_excluded(item.host):
-            yield item.host
+        yield item
         return
-    for number in range(item.first, item.last + 1):
-        if not exclusions.is_number_excluded(number, item.version):
-            yield address_text(number, item.version)
+    for first, last in exclusions.gaps(item.first, item.last, item.version):
+        for number in range(first, last + 1):
+            yield replace(item.template, host=address_text(number, item.version))
 
 
 def _render_line(target: Target, defaults: Defaults) -> str:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scanner.model.subjects import Role, is_address
+from scanner.sweep.plan import plan_targets
 from scanner.target_lines import OPTIONS
 from scanner.targets import (
     SECTIONS,
@@ -21,7 +22,9 @@ from scanner.targets import (
     expand,
     merge_excludes,
     parse_arguments,
+    parse_excludes,
     parse_targets,
+    read_excludes,
     read_targets,
     render_targets,
 )
@@ -29,8 +32,14 @@ from scanner.targets import (
 ROOT = Path(__file__).parent.parent
 
 
+def _planned(*parsed: ParsedTargets):
+    """The named targets of a plan, then one for each address of its ranges."""
+    plan = plan_targets(*parsed)
+    return (*plan.named, *(plan.space.locate(index).target() for index in range(plan.space.count)))
+
+
 def _expand(*texts: str):
-    return expand(*(parse_targets(text, source=f"{number}.txt") for number, text in enumerate(texts)))
+    return _planned(*(parse_targets(text, source=f"{number}.txt") for number, text in enumerate(texts)))
 
 
 def test_a_block_becomes_its_hosts():
@@ -40,9 +49,9 @@ def test_a_block_becomes_its_hosts():
     assert len(_expand("2001:db8::/120")) == 256
 
 
-def test_multicast_and_broadcast_are_left_out_of_ranges():
-    hosts = [target.host for target in _expand("223.255.255.254-224.0.0.9\n255.255.255.253-255.255.255.255")]
-    assert hosts == ["223.255.255.254", "223.255.255.255", "255.255.255.253", "255.255.255.254"]
+def test_space_without_hosts_is_left_out_of_ranges():
+    hosts = [target.host for target in _expand("223.255.255.254-224.0.0.9\n0.255.255.254-1.0.0.1\n192.0.0.7-9")]
+    assert hosts == ["223.255.255.254", "223.255.255.255", "1.0.0.0", "1.0.0.1", "192.0.0.7", "192.0.0.9"]
 
 
 def test_the_first_of_equal_targets_stays():
@@ -57,8 +66,8 @@ def test_the_first_of_equal_targets_stays():
 def test_one_asked_for_by_itself_takes_the_place_of_one_from_a_range():
     targets = _expand("192.0.2.6-7", "192.0.2.7 tag=x", "192.0.2.7 tag=y", "192.0.2.7-8")
     assert [(t.host, t.is_from_range, t.tags) for t in targets] == [
-        ("192.0.2.6", True, ()),
         ("192.0.2.7", False, ("x",)),
+        ("192.0.2.6", True, ()),
         ("192.0.2.8", True, ()),
     ]
 
@@ -91,23 +100,23 @@ def test_a_named_farm_member_gives_its_own_name():
 @pytest.mark.parametrize(
     ("exclude", "left"),
     [
-        ("!a.example", ["192.0.2.1", "192.0.2.2", "2001:db8::1"]),
-        ("!A.example.", ["192.0.2.1", "192.0.2.2", "2001:db8::1"]),
-        ("!192.0.2.1", ["a.example", "192.0.2.2", "2001:db8::1"]),
+        ("!a.example", ["2001:db8::1", "192.0.2.1", "192.0.2.2"]),
+        ("!A.example.", ["2001:db8::1", "192.0.2.1", "192.0.2.2"]),
+        ("!192.0.2.1", ["a.example", "2001:db8::1", "192.0.2.2"]),
         ("! 192.0.2.0/24  # all", ["a.example", "2001:db8::1"]),
-        ("!192.0.2.2-9", ["a.example", "192.0.2.1", "2001:db8::1"]),
+        ("!192.0.2.2-9", ["a.example", "2001:db8::1", "192.0.2.1"]),
         ("!2001:0db8::1", ["a.example", "192.0.2.1", "192.0.2.2"]),
         ("!192.0.2.0/24:443", ["a.example", "2001:db8::1"]),
-        ("!192.0.2.0/24:444", ["a.example", "192.0.2.1", "192.0.2.2", "2001:db8::1"]),
-        ("!https://a.example/", ["192.0.2.1", "192.0.2.2", "2001:db8::1"]),
-        ("!b.example", ["a.example", "192.0.2.1", "192.0.2.2", "2001:db8::1"]),
+        ("!192.0.2.0/24:444", ["a.example", "2001:db8::1", "192.0.2.1", "192.0.2.2"]),
+        ("!https://a.example/", ["2001:db8::1", "192.0.2.1", "192.0.2.2"]),
+        ("!b.example", ["a.example", "2001:db8::1", "192.0.2.1", "192.0.2.2"]),
     ],
 )
 def test_excludes_hold_wherever_they_stand(exclude, left):
     text = "a.example\n192.0.2.1-2\n2001:db8::1"
     assert [t.host for t in _expand(f"{exclude}\n{text}")] == left
     assert [t.host for t in _expand(text, exclude)] == left
-    assert [t.host for t in expand(parse_targets(text, source="t"), parse_arguments([exclude]))] == left
+    assert [t.host for t in _planned(parse_targets(text, source="t"), parse_arguments([exclude]))] == left
 
 
 def test_a_block_exclude_covers_its_network_and_broadcast_address():
@@ -130,28 +139,38 @@ def test_excludes_can_be_asked_again_for_resolved_addresses():
     assert exclusions.is_excluded("192.0.2.99", 8443)
 
 
-def test_too_many_addresses_are_an_error_that_names_the_largest_range():
+def test_a_range_may_be_as_large_as_ipv4_and_no_larger_than_that_in_ipv6():
+    begun = time.perf_counter()
+    plan = plan_targets(parse_targets("0.0.0.0/0\n2001:db8::/96:8443", source="t"))
+    # Counted by hand: 2**32 without 0/8, 224/4, 240/4 and 3 single addresses; all of the /96.
+    assert plan.space.count == 2**32 - 2**24 - 2 * 2**28 - 3 + 2**32
     with pytest.raises(TargetsError) as caught:
-        _expand("192.0.2.0/24", "\n10.0.0.0-10.0.255.255")
+        _expand("192.0.2.1", "\n2001:db8::/56\n2001:db8::/32:443")
+    assert [(error.source, error.line) for error in caught.value.errors] == [("1.txt", 2), ("1.txt", 3)]
+    assert time.perf_counter() - begun < 1
+
+
+def test_ranges_with_ports_are_arguments_too():
+    (item,) = parse_arguments(["10.20.0.0/16:443,8443,49443"]).targets
+    assert (item.template.ports, item.last - item.first + 1) == ((443, 8443, 49443), 65_534)
+    (item,) = parse_targets("[ranges]\n10.20.0.0/16:443,8443,49443", source="t").targets
+    assert (item.template.ports, item.last - item.first + 1) == ((443, 8443, 49443), 65_534)
+
+
+def test_expand_has_a_limit_that_names_the_largest_range():
+    sources = [parse_targets(text, source=f"{n}.txt") for n, text in enumerate(["192.0.2.0/24", "\n10.0.0.0/16"])]
+    with pytest.raises(TargetsError) as caught:
+        expand(*sources)
     (error,) = caught.value.errors
     assert (error.source, error.line) == ("1.txt", 2)
-    assert "65,790" in error.problem
+    assert "65,788" in error.problem
     assert "65,536" in error.problem
-    assert len(_expand("10.0.0.0-10.0.255.255")) == 65_536
-    with pytest.raises(TargetsError, match="argument: '2001:db8::/56'"):
-        expand(parse_arguments(["2001:db8::/56"]))
-
-
-def test_an_ipv6_block_is_refused_without_being_walked():
-    begun = time.perf_counter()
-    with pytest.raises(TargetsError):
-        _expand("2001:db8::/32")
-    assert time.perf_counter() - begun < 1
+    assert len(expand(sources[1])) == 65_534
 
 
 def test_the_errors_of_all_sources_come_together():
     with pytest.raises(TargetsError) as caught:
-        expand(
+        _planned(
             parse_targets("a..b\nok.example", source="one"), parse_targets("\nx=1", source="two"), parse_arguments([""])
         )
     assert [(error.source, error.line) for error in caught.value.errors] == [("one", 1), ("two", 2), ("argument", 1)]
@@ -194,17 +213,27 @@ _TEXTS = st.lists(_LINES, max_size=12).map("\n".join)
 
 
 @given(_TEXTS)
-def test_expanding_is_idempotent(text):
+def test_planning_is_idempotent(text):
     parsed = _accepted(text)
-    once = expand(parsed)
-    assert expand(parsed, parsed) == once
-    assert expand(ParsedTargets(targets=once, excludes=parsed.excludes)) == once
+    once = _planned(parsed)
+    assert _planned(parsed, parsed) == once
+    assert _planned(ParsedTargets(targets=once, excludes=parsed.excludes)) == once
+
+
+@given(_TEXTS)
+def test_expand_asks_what_the_plan_asks(text):
+    parsed = _accepted(text)
+    asked = [
+        {(target.host, port, target.sni) for target in targets for port in (*target.ports, *target.optional_ports)}
+        for targets in (expand(parsed), _planned(parsed))
+    ]
+    assert asked[0] == asked[1]
 
 
 @given(_TEXTS)
 def test_no_excluded_address_or_port_survives(text):
     parsed = _accepted(text)
-    for target in expand(parsed):
+    for target in _planned(parsed):
         for exclude in parsed.excludes:
             if exclude.host is not None:
                 is_hit = exclude.host == target.host
@@ -221,8 +250,8 @@ def test_no_excluded_address_or_port_survives(text):
 
 @given(_TEXTS)
 def test_canonical_text_reads_back(text):
-    targets = expand(_accepted(text))
-    again = expand(parse_targets(render_targets(targets), source="t"))
+    targets = _planned(_accepted(text))
+    again = _planned(parse_targets(render_targets(targets), source="t"))
     neutral = {"text": "", "locator": "", "cloud": None}
     assert [replace(t, **neutral) for t in again] == [replace(t, **neutral) for t in targets]
 
@@ -244,9 +273,53 @@ def test_a_file_that_cannot_be_read_is_an_error_with_its_name(tmp_path):
     assert "UTF-8" in error.mend
 
 
+def test_an_exclude_file_is_a_list_of_excludes():
+    text = """# What we were asked to leave alone
+    legacy.example.com
+    192.0.2.7     # with a comment
+    !192.0.2.8
+    ! 192.0.2.9
+    192.0.2.16/28
+    192.0.2.40-49:8443
+    [2001:db8::7]:8443,443
+    2001:db8::/32
+    https://portal.example.com/x?token=1
+    0.0.0.0/8
+    224.0.0.0-255.255.255.255
+    """
+    parsed = parse_excludes(text, source="x")
+    assert parsed.errors == ()
+    assert parsed.targets == ()
+    marked = "\n".join(f"!{line.strip().removeprefix('!')}" for line in text.split("\n")[1:-1])
+    assert parsed.excludes == parse_targets(marked, source="t").excludes
+    assert len(parsed.excludes) == 11
+    left = [target.host for target in _planned(parse_targets("192.0.2.6-9", source="t"), parsed)]
+    assert left == ["192.0.2.6"]
+
+
+def test_all_bad_lines_of_an_exclude_file_are_told():
+    text = (
+        "192.0.2.300\n[ranges]\n192.0.2.1 tag=x\n@entra:global\nu:pw@host\na.example b.example\n!!a.example\nok.example"
+    )
+    parsed = parse_excludes(text, source="x.txt")
+    assert [error.line for error in parsed.errors] == [1, 2, 3, 4, 5, 6, 7]
+    assert "no sections" in parsed.errors[1].problem
+    assert "pw" not in str(parsed.errors[4])
+    assert parsed.excludes == ()
+
+
+def test_an_exclude_file_is_read_as_a_targets_file_is(tmp_path):
+    (tmp_path / "x.txt").write_text("bücher.example\r\n", encoding="utf-16", newline="")
+    (exclude,) = read_excludes(tmp_path / "x.txt").excludes
+    assert exclude.host == "xn--bcher-kva.example"
+    (error,) = read_excludes(tmp_path / "none.txt", source="none.txt").errors
+    assert str(error) == "none.txt: the file can't be read (No such file or directory); name a readable exclude file"
+
+
 def test_a_large_range_takes_little_time():
     begun = time.process_time()
-    assert len(_expand("[ranges]\n10.0.0.0/17 tag=x\n10.1.0.0/17\n!10.0.5.0/24\n!10.0.6.0/24:443")) == 65_532 - 512
+    targets = _expand("[ranges]\n10.0.0.0/17 tag=x\n10.1.0.0/17\n!10.0.5.0/24\n!10.0.6.0/24:443")
+    assert len(targets) == 65_532 - 512
     # 0.4 s on the machine this was written on; the bound only catches a change of order.
     assert time.process_time() - begun < 5
 
@@ -295,7 +368,7 @@ def test_the_example_file_is_valid_and_names_nothing_real():
     parsed = read_targets(ROOT / "targets.example.txt", source="targets.example.txt")
     assert parsed.errors == ()
     assert parsed.warnings == ()
-    targets = expand(parsed)
+    targets = _planned(parsed)
     assert {target.role for target in targets} == set(Role)
     # RFC 5737, RFC 3849; RFC 2606 (its "example" top-level domain in any script's label below it).
     networks = [ipaddress.ip_network(text) for text in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")]
@@ -314,13 +387,13 @@ def test_the_example_file_with_its_commented_lines_made_active_is_valid():
     text = (ROOT / "targets.example.txt").read_text(encoding="utf-8").replace("#@entra", "@entra")
     parsed = parse_targets(text, source="t")
     assert parsed.errors == ()
-    assert {target.cloud for target in expand(parsed)} == {None, "global", "usgov", "china"}
+    assert {target.cloud for target in _planned(parsed)} == {None, "global", "usgov", "china"}
 
 
 def test_a_role_takes_the_place_of_a_plain_server():
     parsed = parse_targets("[servers]\nsts.example.com tag=a\n[adfs]\nsts.example.com\n", source="t")
-    (target,) = expand(parsed)
+    (target,) = _planned(parsed)
     assert (target.role, target.optional_ports) == (Role.ADFS, (49443,))
     parsed = parse_targets("[adfs]\nsts.example.com\n[servers]\nsts.example.com\n", source="t")
-    (target,) = expand(parsed)
+    (target,) = _planned(parsed)
     assert target.role is Role.ADFS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,6 +12,7 @@ from scanner.intervals import Intervals
 from scanner.model.subjects import Role, Target, is_address
 from scanner.target_forms import maybe_address
 from scanner.target_parser import address_text
+from scanner.targets import with_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -158,7 +159,7 @@ def _cut(item: TargetRange, exclusions: Exclusions, claims: _Claims) -> Iterator
     templates: dict[frozenset[int], Target] = {}
     for first, last, ports in _overlay(ports_by_runs):
         if ports not in templates:
-            templates[ports] = _with_ports(template, ports)
+            templates[ports] = with_ports(template, ports)
         yield SweepRange(template=templates[ports], first=first, last=last, version=version)
 
 
@@ -179,14 +180,3 @@ def _overlay(
         for ports in changes[number]:
             here ^= frozenset(ports)
         begin = number
-
-
-def _with_ports(template: Target, left: frozenset[int]) -> Target:
-    ports = tuple(port for port in template.ports if port in left)
-    optional_ports = tuple(port for port in template.optional_ports if port in left)
-    if not ports:
-        # The optional ones are all that is left to ask about.
-        ports, optional_ports = optional_ports, ()
-    if (ports, optional_ports) == (template.ports, template.optional_ports):
-        return template
-    return replace(template, ports=ports, optional_ports=optional_ports)

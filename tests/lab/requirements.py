@@ -103,6 +103,9 @@ BORINGSSL = Requirement(
 )
 BOUNCY_CASTLE = Requirement(name="Bouncy Castle", file=Path("/usr/share/java/bctls.jar"), debian=("libbctls-java",))
 GRANIAN = Requirement(name="granian", module="granian")
+# For networks with loss and without answers, in namespaces of their own (tests/exactness, tests/net).
+IPROUTE = Requirement(name="iproute2", command="ip", debian=("iproute2",))
+NFTABLES = Requirement(name="nftables", command="nft", debian=("nftables",))
 
 # A new stack adds its line here: install.sh installs the union, and a test checks that no factory needs anything else.
 CATALOGUE: tuple[Requirement, ...] = (
@@ -146,6 +149,8 @@ CATALOGUE: tuple[Requirement, ...] = (
     BORINGSSL,
     BOUNCY_CASTLE,
     GRANIAN,
+    IPROUTE,
+    NFTABLES,
 )
 
 

@@ -13,10 +13,10 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 
 import pytest
 
+from tests.exactness.repeats import MOST_LOST_RESETS, Phase, connection_counts, repeated_without_need
 from tests.exactness.sweeps import (
     CONNECT_TIMEOUT_S,
     ENDED,
@@ -44,10 +44,6 @@ ASKED_COUNT = BLOCK.num_addresses - 2
 """A block's first and last address are not asked (docs/targets.md)."""
 UNKNOWN_SHARE = 0.01
 """Loss may leave a cell open now and then, not more."""
-LAST_SECONDS = CONNECT_TIMEOUT_S + 5.0
-"""What kill -9 may cost: what was in flight, and what was known but not yet written, with room for a busy machine."""
-MOST_LOST_RESETS = 0.005
-"""Share of resetting addresses that may be taken for silent once: loss took each reset of a pass."""
 MOST_KILLS = 12
 SHARD_COUNT = 8
 
@@ -271,65 +267,6 @@ def test_full_disk_is_said_and_costs_nothing(world, tmp_path, small_disk):
     assert before.states.keys() <= after.states.keys()
     assert_exact(after, truth)
     assert_all_accounted_for(after, len(world.resetting_in(PART)), asked_count=4094)
-
-
-@dataclass(frozen=True)
-class Phase:
-    """One of the runs that together make a resumed one; time.monotonic()."""
-
-    began_at: float
-    ended_at: float
-
-
-def connection_counts(arrivals):
-    counts = {}
-    for arrival in arrivals:
-        counts[arrival.address] = counts.get(arrival.address, 0) + 1
-    return counts
-
-
-def repeated_without_need(arrivals, phases, world):
-    """Return a line for each address that was asked again although its answer was known well before the kill.
-
-    A second pass in a later run is no repetition: it was due. That of a reset may be, where the answer was lost each
-    time; such addresses are few.
-    """
-    by_address = {}
-    for arrival in arrivals:
-        by_address.setdefault(arrival.address, []).append(arrival.at)
-    lines = []
-    resetting_lines = []
-    for address, times in by_address.items():
-        if address in world.truth:
-            if repeats_a_known_host(times, phases):
-                lines.append(f"{address}, a server: {told(times, phases)}")
-            continue
-        is_resetting = address in world.resetting
-        excused_count = sum(
-            PASS_COUNT
-            for phase in phases[:-1]
-            if any(phase.ended_at - LAST_SECONDS <= at <= phase.ended_at for at in times)
-        )
-        if len(times) > (1 if is_resetting else PASS_COUNT) + excused_count:
-            (resetting_lines if is_resetting else lines).append(f"{address}: {told(times, phases)}")
-    return lines + (resetting_lines if len(resetting_lines) > MOST_LOST_RESETS * len(world.resetting) else [])
-
-
-def repeats_a_known_host(times, phases):
-    for phase, later in pairwise(phases):
-        here = [at for at in times if phase.began_at <= at <= phase.ended_at]
-        # One connection alone may have been a first pass that was not answered.
-        is_known = len(here) > 1 and here[-1] < phase.ended_at - LAST_SECONDS
-        if is_known and times[-1] >= later.began_at:
-            return True
-    return False
-
-
-def told(times, phases):
-    """Return when the connections came, in seconds, for a failing test."""
-    began_at = phases[0].began_at
-    kills = ", ".join(f"{phase.ended_at - began_at:.1f}" for phase in phases)
-    return f"asked at {', '.join(f'{at - began_at:.1f}' for at in times)} s; runs ended at {kills} s"
 
 
 def await_run(store):

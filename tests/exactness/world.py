@@ -102,7 +102,7 @@ class World:
     def arrivals(self) -> list[Arrival]:
         """Return all connections since forget_arrivals, in order of time (exact to the second that a listing takes).
 
-        Seen before any packet is lost; a SYN that TCP sends again has the same source port and counts once.
+        Seen before any packet is lost; a SYN that TCP sends again has the same sequence number and counts once.
         """
         began_at = time.monotonic()
         listing = _run("ip", "netns", "exec", self.server_namespace, "nft", "list", "set", "inet", "exact", "arrivals")
@@ -208,7 +208,7 @@ def _server_rules(truth: Iterable[str], resetting: Iterable[str]) -> str:
     return (
         "table inet exact {\n"
         "  set arrivals {\n"
-        "    type ipv4_addr . inet_service; flags dynamic, timeout;\n"
+        "    typeof ip daddr . tcp sequence; flags dynamic, timeout;\n"
         f"    timeout {_FORGET_S}s; size 2000000;\n"
         "  }\n"
         f"  set listening {{ type ipv4_addr; elements = {{ {', '.join(truth)} }} }}\n"
@@ -216,7 +216,7 @@ def _server_rules(truth: Iterable[str], resetting: Iterable[str]) -> str:
         "  chain arrive {\n"
         # Before the loss, so that every connection is seen. An element that is there keeps its time.
         "    type filter hook prerouting priority -310;\n"
-        f"    ip daddr {BLOCK} tcp flags & (syn | ack) == syn add @arrivals {{ ip daddr . tcp sport }}\n"
+        f"    ip daddr {BLOCK} tcp flags & (syn | ack) == syn add @arrivals {{ ip daddr . tcp sequence }}\n"
         "  }\n"
         "  chain admit {\n"
         "    type filter hook input priority 0;\n"

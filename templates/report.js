@@ -10,25 +10,26 @@
   const READY_ICONS = { ready: "check", "not-ready": "cross", unknown: "question" };
   const SEVERITY_ICONS = { failure: "cross", warning: "warn", info: "info" };
   const severityWord = Object.fromEntries(index.severities);
-  const rows = index.rows.map((row, place) => ({
-    place,
-    name: row[0],
-    anchor: row[1] ? decodeURIComponent(row[1]) : row[0],
-    role: row[2],
-    ready: row[3],
-    states: row[4],
-    tones: row[5],
-    disputed: row[6],
-    counts: row[7],
-    tags: row[8],
-    rules: row[9],
-    rank: row[10],
-    nameRank: row[11],
-    addresses: row[12],
-    extra: row[13],
-    text: null,
-  }));
-  const byAnchor = new Map(rows.map((row) => [row.anchor, row]));
+
+  // Hosts are numbers: places in the order of names. What the table shows of a host is its kind's, and few kinds there are.
+  const names = index.kind.length ? index.names.split("\r") : [];
+  const extras = index.extras.split("\r").map((text) => text.split("\f"));
+  const kinds = index.kinds.map(([role, ready, states, tones, disputed, counts, tags, rules, words]) => ({ role, ready, states, tones, disputed, counts, tags, rules, words }));
+  const kindOf = Uint32Array.from(index.kind);
+  const extraOf = Uint32Array.from(index.extra);
+  const netOf = index.net ? Int32Array.from(index.net) : null;
+  index.kind = index.extra = index.net = index.names = index.extras = null;
+  const total = names.length;
+  const again = new Map(Object.entries(index.again).map(([place, number]) => [Number(place), number]));
+  const anchorOf = (place) => (again.has(place) ? `${names[place]}~${again.get(place)}` : names[place]);
+  const othersOf = (place) => extras[extraOf[place]][0].split("\v").filter(Boolean);
+  let places = null;
+
+  function placeOf(anchor) {
+    if (!anchor) return undefined;
+    places ??= new Map(names.map((_, place) => [anchorOf(place), place]));
+    return places.get(anchor);
+  }
 
   // Building elements
 
@@ -88,10 +89,10 @@
 
   // What is shown: kept in the address after the #, so that a view can be sent to a colleague
 
-  const DEFAULTS = { q: "", ready: "", role: "", v: "", state: "", tag: "", rule: "", sort: "ready", dir: "asc", size: "50", page: "1", host: "" };
-  const FILTERS = ["q", "ready", "role", "v", "state", "tag", "rule"];
+  const DEFAULTS = { q: "", ready: "", role: "", v: "", state: "", tag: "", rule: "", net: "", like: "", sort: "ready", dir: "asc", size: "50", page: "1", host: "" };
+  const FILTERS = ["q", "ready", "role", "v", "state", "tag", "rule", "net", "like"];
   const view = { ...DEFAULTS };
-  let found = rows;
+  let found = new Uint32Array(0);
 
   const hashParameters = () => new URLSearchParams(location.hash.slice(1).replaceAll("+", "%2B"));
 
@@ -128,70 +129,113 @@
   const versionTitle = new Map(index.versions);
   const versionPlace = new Map(index.versions.map(([label], place) => [label, place]));
 
-  function textOf(row) {
-    if (row.text === null) {
-      const tags = row.tags.map((tag) => index.tags[tag]);
-      row.text = [row.name, row.extra, index.roles[row.role][1], ...tags].join("\n").toLowerCase();
-    }
-    return row.text;
-  }
-
-  function planFilter() {
+  // A kind passes or fails for all its hosts; only words and networks are asked of each host.
+  function planKinds() {
     const tests = [];
-    const words = view.q.toLowerCase().split(/\s+/).filter(Boolean);
-    if (words.length) tests.push((row) => words.every((word) => textOf(row).includes(word)));
     const ready = index.readiness.findIndex(([value]) => value === view.ready);
-    if (view.ready) tests.push((row) => row.ready === ready);
+    if (view.ready) tests.push((kind) => kind.ready === ready);
     const role = index.roles.findIndex(([value]) => value === view.role);
-    if (view.role) tests.push((row) => row.role === role);
+    if (view.role) tests.push((kind) => kind.role === role);
     const tag = index.tags.indexOf(view.tag);
-    if (view.tag) tests.push((row) => row.tags.includes(tag));
+    if (view.tag) tests.push((kind) => kind.tags.includes(tag));
     const rule = index.rules.indexOf(view.rule);
-    if (view.rule) tests.push((row) => row.rules.includes(rule));
-    const places = versionPlace.has(view.v) ? [versionPlace.get(view.v)] : index.versions.map((_, place) => place);
-    if (view.state === "disputed") tests.push((row) => places.some((place) => row.disputed & (1 << place)));
-    else if (view.state) tests.push((row) => places.some((place) => STATES[row.states[place]] === view.state));
-    return (row) => tests.every((test) => test(row));
+    if (view.rule) tests.push((kind) => kind.rules.includes(rule));
+    if (view.like) tests.push((kind) => kind.states === view.like);
+    const columns = versionPlace.has(view.v) ? [versionPlace.get(view.v)] : index.versions.map((_, place) => place);
+    if (view.state === "disputed") tests.push((kind) => columns.some((place) => kind.disputed & (1 << place)));
+    else if (view.state) tests.push((kind) => columns.some((place) => STATES[kind.states[place]] === view.state));
+    return kinds.map((kind) => tests.every((test) => test(kind)));
   }
 
-  function planSort() {
-    const place = versionPlace.get(view.sort);
+  let lowNames = null;
+
+  // Return a test of one word, by place. Kinds and extras are searched once each, not once a host.
+  function planWord(word) {
+    lowNames ??= names.map((name) => name.toLowerCase());
+    const inKind = kinds.map((kind) => [kind.words, index.roles[kind.role][1], ...kind.tags.map((tag) => index.tags[tag])].join("\n").toLowerCase().includes(word));
+    const inExtra = extras.map((parts) => parts.join("\n").toLowerCase().includes(word));
+    return (place) => lowNames[place].includes(word) || inExtra[extraOf[place]] || inKind[kindOf[place]];
+  }
+
+  function filterPlaces() {
+    const passes = planKinds();
+    const words = view.q.toLowerCase().split(/\s+/).filter(Boolean).map(planWord);
+    const net = index.nets.findIndex(([name]) => name === view.net);
+    const kept = new Uint32Array(total);
+    let count = 0;
+    for (let place = 0; place < total; place += 1) {
+      if (!passes[kindOf[place]]) continue;
+      if (view.net && netOf[place] !== net) continue;
+      if (!words.every((has) => has(place))) continue;
+      kept[count] = place;
+      count += 1;
+    }
+    return kept.subarray(0, count);
+  }
+
+  const compareLists = (a, b) => {
+    const differing = a.findIndex((value, place) => value !== b[place]);
+    return differing < 0 ? 0 : a[differing] - b[differing];
+  };
+
+  // Kinds are sorted, and hosts dealt into their kinds' buckets in the order of names: no comparison of hosts.
+  function sortPlaces(kept) {
+    if (view.sort === "name") return view.dir === "desc" ? kept.slice().reverse() : kept;
+    const column = versionPlace.get(view.sort);
     const keys = {
-      name: () => 0,
-      role: (row) => row.role,
-      ready: (row) => row.ready,
-      findings: (row) => -(row.counts[0] * 1e6 + row.counts[1] * 1e3 + row.counts[2]),
+      role: (kind) => kind.role,
+      ready: (kind) => kind.ready,
+      findings: (kind) => -(kind.counts[0] * 1e6 + kind.counts[1] * 1e3 + kind.counts[2]),
     };
-    const key = place === undefined ? keys[view.sort] || keys.ready : (row) => STATE_ORDER[row.states[place]];
+    const key = column === undefined ? keys[view.sort] || keys.ready : (kind) => STATE_ORDER[kind.states[column]];
     const sign = view.dir === "desc" ? -1 : 1;
-    // Among equals the worst stand first, whichever way the column is sorted; names are the one order that is total.
-    const tie = view.sort === "name" ? (a, b) => sign * (a.nameRank - b.nameRank) : (a, b) => a.rank - b.rank;
-    return (a, b) => sign * (key(a) - key(b)) || tie(a, b);
+    // Among equals the worst stand first, whichever way the column is sorted.
+    const ranks = kinds.map((kind) => [sign * key(kind), kind.ready, ...kind.counts.map((count) => -count)]);
+    const order = ranks.map((_, number) => number).sort((a, b) => compareLists(ranks[a], ranks[b]));
+    const bucketOf = new Uint32Array(kinds.length);
+    let bucket = 0;
+    order.forEach((number, place) => {
+      if (place > 0 && compareLists(ranks[order[place - 1]], ranks[number])) bucket += 1;
+      bucketOf[number] = bucket;
+    });
+    const starts = new Uint32Array(bucket + 2);
+    for (const place of kept) starts[bucketOf[kindOf[place]] + 1] += 1;
+    for (let number = 1; number < starts.length; number += 1) starts[number] += starts[number - 1];
+    const sorted = new Uint32Array(kept.length);
+    for (const place of kept) {
+      const own = bucketOf[kindOf[place]];
+      sorted[starts[own]] = place;
+      starts[own] += 1;
+    }
+    return sorted;
   }
 
   // The table
 
   function buildRow(row) {
-    const tags = row.tags.map((tag) => h("span", { class: "tag" }, bdi(index.tags[tag])));
-    const address = row.addresses.filter((text) => text !== row.name).join(" ");
+    const kind = kinds[kindOf[row]];
+    const tags = kind.tags.map((tag) => h("span", { class: "tag" }, bdi(index.tags[tag])));
+    const others = othersOf(row);
+    const address = [others[0], others.length > 1 && `+${others.length - 1}`].filter(Boolean).join(" ");
     return h(
       "tr",
-      { role: "row", "data-place": row.place },
+      { role: "row", "data-place": String(row) },
       h(
         "th",
         { role: "rowheader", scope: "row", class: "host" },
-        h("a", { href: `#host=${encodeURIComponent(row.anchor)}` }, nameOf(row.name)),
+        h("a", { href: `#host=${encodeURIComponent(anchorOf(row))}` }, nameOf(names[row])),
         (address || tags.length > 0) && h("span", { class: "host-more" }, bdi(address), tags),
       ),
-      h("td", { role: "cell", class: "role" }, index.roles[row.role][1]),
-      h("td", { role: "cell", class: "ready" }, readyBadge(row.ready)),
-      index.versions.map(([, title], place) => {
-        const severity = { f: "failure", w: "warning", i: "info", "-": "" }[row.tones[place]];
-        const cell = chip(STATES[row.states[place]], severity, Boolean(row.disputed & (1 << place)));
-        return h("td", { role: "cell", class: "state", "data-label": title }, cell);
-      }),
-      h("td", { role: "cell", class: "counts" }, tallies(row.counts)),
+      h("td", { role: "cell", class: "role" }, index.roles[kind.role][1]),
+      h("td", { role: "cell", class: "ready" }, readyBadge(kind.ready)),
+      index.versions.map(([, title], place) => h("td", { role: "cell", class: "state", "data-label": title }, kindChip(kind, place))),
+      h("td", { role: "cell", class: "counts" }, tallies(kind.counts)),
     );
+  }
+
+  function kindChip(kind, place) {
+    const severity = { f: "failure", w: "warning", i: "info", "-": "" }[kind.tones[place]];
+    return chip(STATES[kind.states[place]], severity, Boolean(kind.disputed & (1 << place)));
   }
 
   function tallies(counts) {
@@ -207,7 +251,7 @@
 
   function showRows(from, to) {
     const fragment = document.createDocumentFragment();
-    for (const row of found.slice(from, to)) fragment.append(buildRow(row));
+    for (const row of found.subarray(from, to)) fragment.append(buildRow(row));
     $("rows").replaceChildren(fragment);
   }
 
@@ -222,13 +266,11 @@
   }
 
   function showTable() {
-    if (!rows.length) return;
-    found = rows.filter(planFilter()).sort(planSort());
+    if (!total) return;
+    found = sortPlaces(filterPlaces());
     showPage();
-    const isFiltered = found.length !== rows.length;
-    $("count").textContent = isFiltered
-      ? `${found.length.toLocaleString("en")} of ${plural(rows.length, "host", "hosts")}`
-      : plural(rows.length, "host", "hosts");
+    const isFiltered = found.length !== total;
+    $("count").textContent = isFiltered ? `${found.length.toLocaleString("en")} of ${plural(total, "host", "hosts")}` : plural(total, "host", "hosts");
     $("empty").hidden = found.length > 0;
     $("matrix").hidden = found.length === 0;
     $("pager").hidden = found.length <= 25;
@@ -239,6 +281,7 @@
       if (control.value !== view[name]) control.value = view[name];
       control.closest(".field").classList.toggle("is-set", view[name] !== "");
     }
+    showChosen();
     $("size").value = view.size;
     for (const button of document.querySelectorAll("#matrix [data-sort]")) {
       const isSorted = button.dataset.sort === view.sort;
@@ -246,7 +289,31 @@
     }
   }
 
+  // Filters that have no field of their own: they come from the networks and the answers above the table.
+  function showChosen() {
+    const words = [view.net && ["net", "Network", view.net], view.like && ["like", "Answers", likeWords()]].filter(Boolean);
+    const buttons = words.map(([name, title, value]) => {
+      const button = h("button", { type: "button", class: "quiet", "aria-label": `${title} ${value}: clear this filter` }, h("span", { class: "soft" }, title), bdi(value), icon("cross"));
+      button.addEventListener("click", () => {
+        change({ [name]: "", page: "1" });
+        $("q").focus();
+      });
+      return button;
+    });
+    $("chosen").replaceChildren(...buttons);
+    $("chosen").hidden = buttons.length === 0;
+  }
+
+  function likeWords() {
+    const accepted = index.versions.filter((_, place) => view.like[place] === "e").map(([, title]) => title);
+    const unknown = [...view.like].filter((letter) => letter === "u").length;
+    return [accepted.join(", ") || "none enabled", unknown > 0 && plural(unknown, "version unknown", "versions unknown")].filter(Boolean).join("; ");
+  }
+
   function checkView() {
+    if (!index.nets.some(([name]) => name === view.net)) view.net = "";
+    if (!kinds.some((kind) => kind.states === view.like)) view.like = "";
+
     if (!["25", "50", "100", "200"].includes(view.size)) view.size = DEFAULTS.size;
     for (const name of ["ready", "role", "v", "state", "tag", "rule"]) {
       const control = $(name);
@@ -255,23 +322,59 @@
     }
   }
 
-  // The node table of the details is unpacked when the first host is opened
+  // The details are read when the first host is opened: a form that hosts share, and what is a host's own
 
+  const SLOTS = "\ue000\ue001\ue002\ue003\ue004";
+  const TIME = "\ue005";
   let detail = null;
+  let lines = null;
 
+  function unpackNode(number, fill) {
+    const node = detail.nodes[number];
+    if (typeof node === "string") return fill ? fill(node) : node;
+    if (!Array.isArray(node)) return node;
+    if (node[0] === -1) return node.slice(1).map((member) => unpackNode(member, fill));
+    const object = Object.create(null);
+    detail.shapes[node[0]].forEach((name, place) => {
+      object[fill ? fill(name) : name] = unpackNode(node[place + 1], fill);
+    });
+    return object;
+  }
+
+  function readCertificate(number) {
+    if (lines === null) {
+      const text = $("certificates").textContent;
+      const starts = [0];
+      for (let place = text.indexOf("\n"); place >= 0; place = text.indexOf("\n", place + 1)) starts.push(place + 1);
+      lines = { text, starts };
+    }
+    const [rest, subject, notBefore, notAfter, sha256, own] = JSON.parse(lines.text.slice(lines.starts[number], lines.starts[number + 1]));
+    const same = typeof rest === "number" ? unpackNode(detail.rests[rest], null) : rest;
+    return { ...same, subject, not_before: notBefore, not_after: notAfter, sha256, names: own };
+  }
+
+  function timesOf(row) {
+    const runs = (detail.patterns[detail.pattern[row]] || "").split(",").filter(Boolean);
+    return runs.flatMap((run) => {
+      const [after, count] = run.split("*").map(Number);
+      return Array(count).fill(new Date((detail.base[row] + after) * 1000).toISOString().replace(".000Z", "Z"));
+    });
+  }
+
+  // Return {host, findings}, or null where the report was too large to hold them.
   function detailOf(row) {
     detail ??= JSON.parse($("detail").textContent);
-    const unpack = (number) => {
-      const node = detail.nodes[number];
-      if (!Array.isArray(node)) return node;
-      if (node[0] === -1) return node.slice(1).map(unpack);
-      const object = Object.create(null);
-      detail.shapes[node[0]].forEach((name, place) => {
-        object[name] = unpack(node[place + 1]);
-      });
-      return object;
-    };
-    return unpack(detail.roots[row.place]);
+    if (detail.form[row] < 0) return null;
+    const values = [names[row], ...othersOf(row)];
+    const times = timesOf(row).values();
+    const fill = (text) => (text === TIME ? times.next().value : text.replace(/[\ue000-\ue004]/g, (slot) => values[SLOTS.indexOf(slot)] ?? slot));
+    const whole = unpackNode(detail.form[row], fill);
+    const first = detail.certificate[row];
+    const numbers = (first < 0 ? [] : [first, ...(detail.more[row] || [])]).values();
+    for (const endpoint of whole.host.endpoints) {
+      endpoint.certificates = Array.from({ length: endpoint.certificates }, () => readCertificate(numbers.next().value));
+    }
+    return whole;
   }
 
   // One host
@@ -502,11 +605,11 @@
   }
 
   function stepButton(row, step, words, shape) {
-    const place = found.indexOf(row) + step;
-    const target = found.includes(row) ? found[place] : undefined;
-    const button = h("button", { type: "button", class: "quiet", disabled: !target, "data-step": String(step) }, step < 0 && icon(shape), words, step > 0 && icon(shape));
+    const place = found.indexOf(row);
+    const target = place < 0 ? undefined : found[place + step];
+    const button = h("button", { type: "button", class: "quiet", disabled: target === undefined, "data-step": String(step) }, step < 0 && icon(shape), words, step > 0 && icon(shape));
     button.addEventListener("click", () => {
-      view.host = target.anchor;
+      view.host = anchorOf(target);
       writeHash(false);
       showHost();
       const again = $("panel").querySelector(`[data-step="${step}"]`);
@@ -515,25 +618,64 @@
     return button;
   }
 
+  function hostHead(row, name, reason, stopped) {
+    const close = h("button", { type: "button", class: "quiet last", id: "close" }, icon("cross"), "Close");
+    close.addEventListener("click", () => $("panel").close());
+    return h(
+      "div",
+      { class: "d-head" },
+      h("div", { class: "d-tools" }, stepButton(row, -1, "Previous", "back"), stepButton(row, 1, "Next", "chevron"), copyButton(name, "Copy name"), copyLinkButton(row), close),
+      h("h2", { id: "panel-h", tabindex: "-1" }, nameOf(name)),
+      h("p", { class: "d-answer" }, readyBadge(kinds[kindOf[row]].ready), reason && bdi(reason)),
+      stopped && h("p", { class: "notice" }, icon("warn"), h("span", null, index.stopped[stopped] || stopped)),
+    );
+  }
+
+  // What the table knows, and where the rest is.
+  function briefContent(row) {
+    const kind = kinds[kindOf[row]];
+    const command = `entra-tls report ${index.run} --db FILE --json FILE`;
+    return [
+      hostHead(row, names[row], "", ""),
+      h(
+        "div",
+        { class: "d-body" },
+        h("p", { class: "notice" }, icon("info"), h("span", null, h("strong", null, "The details of this host are not in this file."), " It holds those of the hosts that need most attention. All evidence is in the JSON report: ", h("code", null, command), " ", copyButton(command, "Copy"))),
+        section("Host", h("dl", { class: "pairs" }, pair("Role", index.roles[kind.role][1]), othersOf(row).length > 0 && pair("Addresses", othersOf(row).map((item, place) => [place > 0 && ", ", bdi(item)])), kind.tags.length > 0 && pair("Tags", kind.tags.map((tag, place) => [place > 0 && ", ", bdi(index.tags[tag])])))),
+        kind.rules.length > 0 && section("What to change", h("ul", null, kind.rules.map((rule) => h("li", null, ruleLink(rule))))),
+        section("Versions", h("table", { class: "lines" }, h("caption", { class: "sr" }, "States by version"), h("thead", null, h("tr", null, h("th", { scope: "col", class: "v-col" }, "Version"), h("th", { scope: "col" }, "State"))), h("tbody", null, index.versions.map(([, title], place) => h("tr", null, h("th", { scope: "row" }, title), h("td", null, kindChip(kind, place))))))),
+      ),
+    ];
+  }
+
+  // The finding's own block above the table has title, advice and sources.
+  function ruleLink(rule) {
+    const name = index.rules[rule];
+    const block = document.querySelector(`details.finding[data-rule="${CSS.escape(name)}"]`);
+    if (!block) return h("code", null, bdi(name));
+    const link = h("a", { href: `#${encodeURIComponent(block.id)}` }, bdi(block.querySelector("h3").textContent));
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      $("panel").close();
+      block.open = true;
+      block.scrollIntoView();
+      block.querySelector("summary").focus();
+    });
+    return link;
+  }
+
   function hostContent(row) {
-    const { host, findings } = detailOf(row);
+    const known = detailOf(row);
+    if (known === null) return briefContent(row);
+    const { host, findings } = known;
     const severities = index.severities.map(([value]) => value);
     const severity = (version) => {
       const own = findings.filter((finding) => finding.versions.includes(version)).map((finding) => finding.severity);
       return severities.find((value) => own.includes(value)) || "";
     };
     const list = (items) => items.map((item, place) => [place > 0 && ", ", bdi(item)]);
-    const close = h("button", { type: "button", class: "quiet last", id: "close" }, icon("cross"), "Close");
-    close.addEventListener("click", () => $("panel").close());
     return [
-      h(
-        "div",
-        { class: "d-head" },
-        h("div", { class: "d-tools" }, stepButton(row, -1, "Previous", "back"), stepButton(row, 1, "Next", "chevron"), copyButton(host.name, "Copy name"), copyLinkButton(row), close),
-        h("h2", { id: "panel-h", tabindex: "-1" }, nameOf(host.name)),
-        h("p", { class: "d-answer" }, readyBadge(row.ready), bdi(host.readiness_reason)),
-        host.stopped && h("p", { class: "notice" }, icon("warn"), h("span", null, index.stopped[host.stopped] || host.stopped)),
-      ),
+      hostHead(row, host.name, host.readiness_reason, host.stopped),
       h(
         "div",
         { class: "d-body" },
@@ -542,7 +684,7 @@
           h(
             "dl",
             { class: "pairs" },
-            pair("Role", index.roles[row.role][1]),
+            pair("Role", index.roles[kinds[kindOf[row]].role][1]),
             pair("Asked for as", h("code", null, bdi(host.target))),
             host.addresses.length > 0 && pair("Addresses", list(host.addresses)),
             host.cname_chain.length > 0 && pair("CNAME chain", host.cname_chain.map((name, place) => [place > 0 && " → ", bdi(name)])),
@@ -563,15 +705,20 @@
 
   function copyLinkButton(row) {
     const button = h("button", { type: "button", class: "quiet copy" }, icon("link"), "Copy link");
-    button.addEventListener("click", () => copy(`${location.href.split("#")[0]}#host=${encodeURIComponent(row.anchor)}`));
+    button.addEventListener("click", () => copy(`${location.href.split("#")[0]}#host=${encodeURIComponent(anchorOf(row))}`));
     return button;
   }
 
   function showHost() {
     const panel = $("panel");
-    const row = byAnchor.get(view.host);
-    if (!row) {
+    const row = placeOf(view.host);
+    if (row === undefined) {
       if (panel.open) panel.close();
+      return;
+    }
+    // The details stand after this script; a large file may still be loading.
+    if (document.readyState === "loading") {
+      document.addEventListener("DOMContentLoaded", showHost, { once: true });
       return;
     }
     panel.replaceChildren(...append(document.createElement("div"), hostContent(row)).childNodes);
@@ -581,9 +728,61 @@
   }
 
   function openHost(row) {
-    view.host = row.anchor;
+    view.host = anchorOf(row);
     writeHash(true);
     showHost();
+  }
+
+  // Networks: the first stand in the page, the others are made on demand
+
+  const NETWORKS_MORE = 100;
+
+  function networkBar(name, counts) {
+    const all = counts.reduce((one, other) => one + other, 0);
+    const svg = document.createElementNS(SVG, "svg");
+    svg.setAttribute("class", "bar bar-readiness");
+    svg.setAttribute("height", "20");
+    svg.setAttribute("width", "100%");
+    svg.setAttribute("role", "img");
+    svg.setAttribute("aria-label", `${name} by readiness: ${index.readiness.map(([, word], place) => `${word.toLowerCase()}: ${counts[place]}`).join("; ")}`);
+    let left = 0;
+    index.readiness.forEach(([value], place) => {
+      if (!counts[place]) return;
+      const width = (100 * counts[place]) / all;
+      for (const fill of value === "unknown" ? ["", "url(#hatch)"] : [""]) {
+        const part = document.createElementNS(SVG, "rect");
+        part.setAttribute("class", fill ? "bar-hatch" : `bar-${value}`);
+        if (fill) part.setAttribute("fill", fill);
+        for (const [key, size] of [["x", `${left}%`], ["y", "0"], ["width", `${width}%`], ["height", "20"]]) part.setAttribute(key, size);
+        svg.append(part);
+      }
+      left += width;
+    });
+    return svg;
+  }
+
+  function showMoreNetworks() {
+    const body = $("network-rows");
+    const from = body.children.length;
+    const more = index.nets.slice(from, from + NETWORKS_MORE);
+    for (const [name, ...counts] of more) {
+      const number = (count, word) => h("td", { class: "num", "data-word": word }, count ? count.toLocaleString("en") : h("span", { class: "soft" }, "0"));
+      const all = counts.reduce((one, other) => one + other, 0);
+      body.append(
+        h(
+          "tr",
+          null,
+          h("th", { scope: "row" }, h("a", { href: `#net=${encodeURIComponent(name)}` }, name)),
+          h("td", { class: "bar-cell" }, networkBar(name, counts)),
+          number(all, "hosts"),
+          counts.map((count, place) => number(count, index.readiness[place][1].toLowerCase())),
+        ),
+      );
+    }
+    const shown = body.children.length;
+    $("network-count").textContent = `${shown.toLocaleString("en")} of ${plural(index.nets.length, "network", "networks")} shown.`;
+    $("more-networks").hidden = shown === index.nets.length;
+    body.children[from].querySelector("a").focus();
   }
 
   // Copying
@@ -654,8 +853,9 @@
     for (const button of document.querySelectorAll("[data-copy-previous]")) {
       button.addEventListener("click", () => copy(button.previousElementSibling.textContent));
     }
+    if ($("more-networks")) $("more-networks").addEventListener("click", showMoreNetworks);
     addEventListener("hashchange", () => follow(true));
-    if (!rows.length) return;
+    if (!total) return;
     for (const name of FILTERS) {
       const control = $(name);
       if (control) control.addEventListener(name === "q" ? "input" : "change", () => change({ [name]: control.value, page: "1" }));
@@ -679,13 +879,13 @@
       if (!line) return;
       event.preventDefault();
       line.querySelector("a").focus();
-      openHost(rows[Number(line.dataset.place)]);
+      openHost(Number(line.dataset.place));
     });
     // Paper has no pages to turn and nothing to unfold.
     addEventListener("beforeprint", () => {
       const limit = Math.min(found.length, index.print_limit);
       showRows(0, limit);
-      $("print-note").textContent = `${limit.toLocaleString("en")} of ${plural(rows.length, "host", "hosts")} shown.`;
+      $("print-note").textContent = `${limit.toLocaleString("en")} of ${plural(total, "host", "hosts")} shown.`;
     });
     addEventListener("afterprint", showPage);
   }

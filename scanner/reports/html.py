@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.resources
-import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,53 +15,42 @@ import jinja2
 from markupsafe import Markup
 
 from scanner.model.evidence import State
-from scanner.model.runs import RunResult
 from scanner.model.verdicts import Readiness
 from scanner.model.versions import ALL_VERSIONS
 from scanner.reports.html_data import (
     GAP_WORDS,
     READINESS_WORDS,
     ROLE_WORDS,
-    SEVERITIES,
     SEVERITY_WORDS,
     TABLE_LIMIT,
-    build_index,
-    build_rows,
-    encode_nodes,
-    https_or_nothing,
     make_readable,
-    render_data_island,
 )
-from scanner.reports.json import JsonObject, build_report
+from scanner.reports.html_index import SHOWN_GROUPS, Networks, build_alike, iter_details, iter_index, maybe_networks
+from scanner.reports.html_notices import build_notices, build_sweep_facts
+from scanner.reports.html_table import HostTable
+from scanner.reports.objects import JsonObject
+from scanner.reports.source import ReportSource
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 CARD_LIMIT = 6
 """Most host names listed under each of the three figures."""
-GROUP_LIMIT = 60
-"""Most host names listed under a finding; the others are one click away in the table."""
 NOTHING = "\N{EN DASH}"
 """Stands where there is no value."""
 
 
-def render_html(result: RunResult) -> str:
-    """Return the report as one HTML document: no external request, everything from the network escaped."""
-    return render_report(build_report(result))
+def render_html(source: ReportSource) -> Iterator[str]:
+    """Yield the report as one HTML document, in chunks: no external request, everything from the network escaped.
 
-
-def render_report(report: JsonObject) -> str:
-    """Return the HTML document for a report in the shape of scanner.reports.json.build_report."""
-    report = make_readable(report)
-    hosts: list[JsonObject] = report["hosts"]
-    findings: list[JsonObject] = report["findings"]
-    by_host: dict[str, list[JsonObject]] = {}
-    for finding in findings:
-        for citation in finding["citations"]:
-            citation["url"] = https_or_nothing(citation["url"])
-        by_host.setdefault(finding["host"], []).append(finding)
-    rows = build_rows(hosts, by_host)
-    worst_first = sorted(rows, key=lambda row: row["rank"])
+    The source is read once, before the first chunk. Memory: some hundred bytes a host, and the distinct answers.
+    """
+    run = make_readable(source.run)
+    summary = make_readable(source.summary)
+    table = HostTable()
+    for host, findings in source.entries():
+        table.add(host, findings)
+    table.finish()
     css = Markup(_read_template("report.css"))  # noqa: S704 - our own file, not data
     theme_js = Markup(_read_template("theme.js"))  # noqa: S704 - our own file, not data
     report_js = Markup(_read_template("report.js"))  # noqa: S704 - our own file, not data
@@ -75,7 +62,11 @@ def render_report(report: JsonObject) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(count=_count, when=_render_time, percent_of=_percent)
-    return environment.get_template("report.html.j2").render(
+    worst_first = table.worst_first()
+    networks = maybe_networks(table)
+    alike, alike_left_out = build_alike(table)
+    details, used, detail_count = table.details()
+    stream = environment.get_template("report.html.j2").stream(
         csp="; ".join(
             (
                 "default-src 'none'",
@@ -89,29 +80,46 @@ def render_report(report: JsonObject) -> str:
         css=css,
         theme_js=theme_js,
         report_js=report_js,
-        run=report["run"],
-        duration=_render_duration(report["run"]["started_at"], report["run"]["finished_at"]),
-        summary=report["summary"],
-        answer=_answer(report["summary"]),
-        figures=_build_figures(report["summary"], worst_first),
-        notices=_build_notices(report, hosts),
-        share=_build_parts(
-            {state: report["summary"][state.replace("-", "_")] for state in ("not-ready", "unknown", "ready")}
-        ),
-        versions=_build_version_bars(report["summary"]["by_version"]),
-        groups=_group_findings(findings, {row["name"]: row["anchor"] for row in rows}),
-        rows=worst_first[:TABLE_LIMIT],
+        run=run,
+        duration=_render_duration(run["started_at"], run["finished_at"]),
+        summary=summary,
+        answer=_answer(summary),
+        figures=_build_figures(summary, table, worst_first),
+        notices=build_notices(run, summary, table.stopped_count),
+        sweep=build_sweep_facts(summary),
+        share=_build_parts({state: summary[state.replace("-", "_")] for state in ("not-ready", "unknown", "ready")}),
+        versions=_build_version_bars(summary["by_version"]),
+        groups=table.groups.build(table.render_host),
+        rows=[table.render_row(position) for position in worst_first[:TABLE_LIMIT]],
         table_limit=TABLE_LIMIT,
-        tags=sorted({tag for host in hosts for tag in host["tags"]}),
+        tags=sorted({tag for kind in table.kinds for tag in kind.tags}),
+        networks=_build_networks(networks),
+        network_count=len(networks.rows) if networks else 0,
+        alike=alike,
+        alike_left_out=alike_left_out,
+        detail_count=detail_count,
         readiness_words={key.value: word for key, word in READINESS_WORDS.items()},
         role_words={key.value: word for key, word in ROLE_WORDS.items()},
         severity_words={key.value: word for key, word in SEVERITY_WORDS.items()},
         gap_words={key.value: word for key, word in GAP_WORDS.items()},
-        index_json=render_data_island(build_index(report, rows)),
-        detail_json=render_data_island(
-            encode_nodes([{"host": host, "findings": by_host.get(host["name"], [])} for host in hosts])
-        ),
+        index_chunks=iter_index(table, networks, run),
+        detail_chunks=iter_details(details),
+        certificate_lines=table.certificates.iter_lines(used),
     )
+    stream.enable_buffering(64)
+    yield from stream
+
+
+def _build_networks(networks: Networks | None) -> list[JsonObject]:
+    return [
+        {
+            "name": name,
+            "filter": quote(name, safe=""),
+            "total": not_ready + unknown + ready,
+            "parts": _build_parts({"not-ready": not_ready, "unknown": unknown, "ready": ready}),
+        }
+        for name, not_ready, unknown, ready in (networks.rows[:SHOWN_GROUPS] if networks else ())
+    ]
 
 
 def _read_template(name: str) -> str:
@@ -187,53 +195,22 @@ def _answer(summary: JsonObject) -> str:
     )
 
 
-def _build_figures(summary: JsonObject, worst_first: Sequence[JsonObject]) -> list[JsonObject]:
-    figures = []
-    for readiness, words in READINESS_WORDS.items():
-        count = summary[readiness.value.replace("-", "_")]
-        listed = [row for row in worst_first if row["readiness"] == readiness.value]
-        figures.append(
-            {
-                "id": readiness.value,
-                "words": words,
-                "count": count,
-                "hosts": listed[:CARD_LIMIT],
-                "has_reasons": readiness is not Readiness.READY,
-            }
-        )
-    return figures
-
-
-def _build_notices(report: JsonObject, hosts: Sequence[JsonObject]) -> list[JsonObject]:
-    """Return what a reader must know before trusting the figures."""
-    notices = []
-    if not report["run"]["is_complete"]:
-        notices.append(
-            {
-                "title": "This run is not complete.",
-                "text": "It was interrupted before all questions were put. What was learned until then is shown; hosts "
-                "that were not reached are missing or unknown.",
-            }
-        )
-    states = report["summary"]["by_version"].values()
-    if not hosts:
-        notices.append({"title": "This run saw no host.", "text": "An empty report is not a good result."})
-    elif not any(counts["enabled"] or counts["disabled"] for counts in states):
-        notices.append(
-            {
-                "title": "This run learned nothing.",
-                "text": "No host gave an answer that settles any version. See the reasons below.",
-            }
-        )
-    stopped = sum(1 for host in hosts if host["stopped"])
-    if stopped:
-        notices.append(
-            {
-                "title": f"{stopped:,} {'host was' if stopped == 1 else 'hosts were'} not asked everything.",
-                "text": "The time ran out or the run was interrupted; what was not asked is shown as unknown.",
-            }
-        )
-    return notices
+def _build_figures(summary: JsonObject, table: HostTable, worst_first: Sequence[int]) -> list[JsonObject]:
+    listed: dict[str, list[JsonObject]] = {readiness.value: [] for readiness in READINESS_WORDS}
+    for position in worst_first:
+        names = listed[table.kind(position).readiness]
+        if len(names) < CARD_LIMIT:
+            names.append(table.render_row(position))
+    return [
+        {
+            "id": readiness.value,
+            "words": words,
+            "count": summary[readiness.value.replace("-", "_")],
+            "hosts": listed[readiness.value],
+            "has_reasons": readiness is not Readiness.READY,
+        }
+        for readiness, words in READINESS_WORDS.items()
+    ]
 
 
 def _build_version_bars(by_version: JsonObject) -> list[JsonObject]:
@@ -257,51 +234,3 @@ def _build_parts(counts: Mapping[str, int]) -> list[JsonObject]:
         parts.append({"state": state, "count": count, "x": f"{left:.3f}", "w": f"{width:.3f}"})
         left += width
     return parts
-
-
-def _group_findings(findings: Sequence[JsonObject], anchors: Mapping[str, str]) -> list[JsonObject]:
-    """Return findings by rule, worst first, within a severity those that concern most hosts first."""
-    rules: dict[tuple[str, str], list[JsonObject]] = {}
-    for finding in findings:
-        rules.setdefault((finding["severity"], finding["rule"]), []).append(finding)
-    groups = []
-    for (severity, rule), members in rules.items():
-        # Advice depends on role and product, so one rule may come in several wordings.
-        wordings: dict[str, list[JsonObject]] = {}
-        for member in members:
-            wordings.setdefault(json.dumps([member["title"], member["advice"], member["citations"]]), []).append(member)
-        names = {member["host"] for member in members}
-        (title, title_count) = Counter(member["title"] for member in members).most_common(1)[0]
-        shown = sorted(wordings.values(), key=len, reverse=True)
-        groups.append(
-            {
-                "id": f"finding-{quote(rule, safe='')}-{severity}",
-                "rule": rule,
-                "filter": quote(rule, safe=""),
-                "severity": severity,
-                "title": title,
-                "has_one_title": title_count == len(members),
-                "versions": [
-                    version.title
-                    for version in ALL_VERSIONS
-                    if any(version.label in item["versions"] for item in members)
-                ],
-                "host_count": len(names),
-                "left_out": max(0, len(shown) - GROUP_LIMIT),
-                "wordings": [
-                    {
-                        "title": same[0]["title"],
-                        "advice": same[0]["advice"],
-                        "citations": same[0]["citations"],
-                        "hosts": [
-                            {"name": name, "anchor": anchors.get(name, "")}
-                            for name in list(dict.fromkeys(member["host"] for member in same))[:GROUP_LIMIT]
-                        ],
-                        "host_count": len({member["host"] for member in same}),
-                    }
-                    for same in shown[:GROUP_LIMIT]
-                ],
-            }
-        )
-    groups.sort(key=lambda group: (SEVERITIES.index(group["severity"]), -group["host_count"], group["rule"]))
-    return groups

@@ -3,6 +3,7 @@
 import pytest
 
 from scanner.reports.html import render_html
+from scanner.reports.source import source_of
 from tests.left_out import LeftOut
 from tests.reports import browser as headless
 from tests.reports import sample
@@ -35,7 +36,24 @@ def write_report(tmp_path_factory):
         name = "-".join([str(count), *(f"{key}={value}" for key, value in arguments.items())])
         path = folder / f"{name}.html"
         if not path.exists():
-            path.write_text(render_html(sample.build_result(count, **arguments)), encoding="utf-8")
+            source = source_of(sample.build_result(count, **arguments))
+            path.write_text("".join(render_html(source)), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_range_report(tmp_path_factory):
+    """Return a function from RangeSource's arguments to a report file, written once for the same arguments."""
+    folder = tmp_path_factory.mktemp("ranges")
+
+    def write(count, **arguments):
+        name = "-".join([str(count), *(f"{key}={value}" for key, value in arguments.items())]).replace("/", "of")
+        path = folder / f"{name}.html"
+        if not path.exists():
+            with path.open("w", encoding="utf-8") as file:
+                file.writelines(render_html(sample.RangeSource(count, **arguments)))
         return path
 
     return write

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -23,6 +25,7 @@ from scanner.model.runs import (
 from scanner.model.subjects import Direction, Endpoint, Role, Target
 from scanner.model.verdicts import Citation, Finding, Readiness, Severity, Verdict
 from scanner.model.versions import ALL_VERSIONS, TlsVersion
+from scanner.reports.objects import build_finding, build_host, build_run, build_summary
 
 STARTED_AT = datetime(2026, 11, 23, 16, 7, 0, tzinfo=UTC)
 RUN_ID = "20261123T160700Z-1a2b"
@@ -568,3 +571,107 @@ def make_hostile(result: RunResult) -> RunResult:
         for finding in result.findings
     )
     return replace(result, hosts=hosts, findings=findings)
+
+
+# A range scan, made host by host as it is asked for, so that 100,000 hosts cost no memory
+
+MAKES: dict[str, tuple[str, bool]] = {
+    "nginx, modern": ("modern", True),
+    "IIS with 1.0 and 1.1 on": ("legacy-kept", True),
+    "appliance, one certificate for all": ("only-1.2", False),
+    "old OpenSSL": ("very-old", False),
+    "printer, old": ("old", False),
+    "load balancer with 1.0 to 1.3": ("legacy-and-1.3", True),
+    "silent": ("silent", False),
+    "half known": ("half-known", True),
+}
+"""Makes of hosts in a range: a profile, and whether each host has a certificate of its own."""
+HOSTS_A_NETWORK = 200
+_FIRST = "192.0.2.77"
+
+
+class RangeSource:
+    """A ReportSource of a swept range: hosts are their addresses, and few makes are among them."""
+
+    def __init__(self, count, *, shard=None, is_complete=True, has_own_forms=False):
+        self.count = count
+        self._has_own_forms = has_own_forms
+        self._texts = [_render_make(profile, shares) for profile, shares in MAKES.values()]
+        result = build_result(0, is_complete=is_complete)
+        self.run = build_run(result.run, result.policy_version, result.policy_title)
+        made = Counter(map(make_of, range(count)))
+        self.summary = build_summary(result)
+        for number, (host, findings, _) in enumerate(self._texts):
+            host, findings = json.loads(host), json.loads(findings)
+            self.summary["hosts"] += made[number]
+            self.summary[host["readiness"].replace("-", "_")] += made[number]
+            for verdict in host["verdicts"]:
+                self.summary["by_version"][verdict["version"]][verdict["state"]] += made[number]
+            for finding in findings:
+                self.summary["findings"][finding["severity"]] += made[number]
+        self.summary["no_listener"] = {"REFUSED": 12 * count, "NO_ANSWER": 3 * count}
+        self.summary["sweep"] = {
+            "seed": 7,
+            "shard": shard,
+            "resumed": not is_complete,
+            "addresses": {"total": 16 * count, "done": 16 * count - (0 if is_complete else count), "listening": count},
+        }
+
+    def entries(self):
+        for number in range(self.count):
+            host, findings, has_own = self._texts[make_of(number)]
+            address = address_of(number)
+            at = (STARTED_AT + timedelta(seconds=number // 60)).isoformat()[:19]
+            host = host.replace(_FIRST, address).replace("2026-11-23T16:07:00.", f"{at}.")
+            if has_own:
+                host = host.replace("0" * 64, hashlib.sha256(address.encode()).hexdigest())
+            if self._has_own_forms:
+                host = host.replace("server name", f"server name {number:x}")
+                host = host.replace('"reason": "', f'"reason": "{hashlib.md5(address.encode()).hexdigest()} ')  # noqa: S324 - any text
+            yield json.loads(host), json.loads(findings.replace(_FIRST, address))
+
+
+def make_of(number):
+    """Return the number of a host's make: a network has one make for the most part, and some networks are bad."""
+    network = number // HOSTS_A_NETWORK
+    mixed = (number * 2_654_435_761) % 1_000
+    if mixed < 700:
+        return (0, 0, 2, 0, 5, 1, 0, 2, 0, 0, 3 if network % 40 == 10 else 0)[network % 11]
+    return (0, 1, 2, 3, 4, 5, 6, 7, 0, 2, 1, 0)[mixed % 12]
+
+
+def address_of(number):
+    network, host = divmod(number, HOSTS_A_NETWORK)
+    return f"10.{20 + (network >> 8)}.{network & 255}.{host + 20}"
+
+
+def _render_make(profile, has_own_certificate):
+    """Return a host, its findings and whether its certificate is its own, as JSON of the host at _FIRST."""
+    rng = random.Random(profile)
+    target = Target(text="10.20.0.0/13:443", host=_FIRST, role=Role.SERVER, ports=(443,), locator="targets.txt:1")
+    states = tuple(_STATES[letter] for letter in PROFILES[profile][0])
+    endpoint = _build_endpoint(
+        Endpoint(host=_FIRST, address=_FIRST, port=443, server_name=None), profile, states, 0, rng
+    )
+    digest = "0" * 64 if has_own_certificate else hashlib.sha256(profile.encode()).hexdigest()
+    endpoint = replace(
+        endpoint,
+        certificates=tuple(
+            replace(item, sha256=digest)
+            if has_own_certificate
+            else replace(item, sha256=digest, subject="CN=appliance", names=("appliance.example",))
+            for item in endpoint.certificates
+        ),
+    )
+    merged = tuple(_merge(_FIRST, version, states[at], at, (endpoint,)) for at, version in enumerate(ALL_VERSIONS))
+    readiness, reason = _judge_readiness(merged[4])
+    host = HostResult(
+        target=target,
+        resolution=Resolution(addresses=(_FIRST,)),
+        readiness=readiness,
+        readiness_reason=reason,
+        verdicts=merged,
+        endpoints=(endpoint,),
+    )
+    findings = [build_finding(finding) for finding in _findings(host)]
+    return json.dumps(build_host(host)), json.dumps(findings), has_own_certificate

@@ -83,7 +83,7 @@ def test_hostile_text_does_not_run_anywhere(browser, write_report):
             control,
         )
     assert browser.title == title
-    assert run(browser, "return [...document.querySelectorAll('script')].length") == 4
+    assert run(browser, "return [...document.querySelectorAll('script')].length") == 5
     assert (
         run(browser, "return document.querySelectorAll('img, iframe, object, embed, [onerror], [onload]').length") == 0
     )

@@ -14,7 +14,7 @@ from scanner.model.evidence import Basis, GapReason, State
 from scanner.model.subjects import Role
 from scanner.model.verdicts import Readiness, Severity
 from scanner.reports import html_data
-from scanner.reports.json import build_report
+from scanner.reports.html_nodes import encode_nodes
 from tests.reports import sample
 
 JSON_VALUES = st.recursive(
@@ -37,13 +37,13 @@ def unpack(table, number):
 
 @given(st.lists(JSON_VALUES))
 def test_the_node_table_gives_back_what_went_in(values):
-    table = json.loads(json.dumps(html_data.encode_nodes(values)))
+    table = json.loads(json.dumps(encode_nodes(values)))
     assert json.dumps([unpack(table, root) for root in table["roots"]]) == json.dumps(values)
 
 
 def test_equal_values_stand_once_in_the_node_table():
     evidence = {"basis": "hello", "origin": "tcp://192.0.2.7:443"}
-    table = html_data.encode_nodes([{"a": [evidence, dict(evidence)]}, dict(evidence)])
+    table = encode_nodes([{"a": [evidence, dict(evidence)]}, dict(evidence)])
     assert table == {
         "shapes": [["a"], ["basis", "origin"]],
         "nodes": ["hello", "tcp://192.0.2.7:443", [1, 0, 1], [-1, 2, 2], [0, 3]],
@@ -52,7 +52,7 @@ def test_equal_values_stand_once_in_the_node_table():
 
 
 def test_true_and_one_are_told_apart_in_the_node_table():
-    table = html_data.encode_nodes([[True, 1, 1.5, False, 0, None, ""]])
+    table = encode_nodes([[True, 1, 1.5, False, 0, None, ""]])
     assert json.dumps(unpack(table, table["roots"][0])) == '[true, 1, 1.5, false, 0, null, ""]'
 
 
@@ -126,7 +126,7 @@ def test_only_https_addresses_become_links(url, link):
 
 def test_names_sort_as_people_count():
     names = ["node10", "node9", "10.0.0.10", "10.0.0.9", "Node1", "²"]
-    assert sorted(names, key=html_data._natural_key) == ["10.0.0.9", "10.0.0.10", "Node1", "node9", "node10", "²"]
+    assert sorted(names, key=html_data.natural_key) == ["10.0.0.9", "10.0.0.10", "Node1", "node9", "node10", "²"]
 
 
 def test_every_member_of_every_vocabulary_has_words():
@@ -137,45 +137,3 @@ def test_every_member_of_every_vocabulary_has_words():
     assert set(html_data.GAP_WORDS) == set(GapReason)
     assert len({state.value[0] for state in State}) == len(State), "the index names a state by its first letter"
     assert len({severity.value[0] for severity in Severity}) == len(Severity)
-
-
-def _rows(result):
-    report = build_report(result)
-    by_host = {}
-    for finding in report["findings"]:
-        by_host.setdefault(finding["host"], []).append(finding)
-    return report, html_data.build_rows(report["hosts"], by_host)
-
-
-def test_rows_rank_the_worst_first():
-    _, rows = _rows(sample.build_result(60))
-    ranked = sorted(rows, key=lambda row: row["rank"])
-    order = ["not-ready", "unknown", "ready"]
-    assert [order.index(row["readiness"]) for row in ranked] == sorted(order.index(row["readiness"]) for row in rows)
-    within = [row["counts"] for row in ranked if row["readiness"] == "not-ready"]
-    assert within == sorted(within, reverse=True)
-    assert sorted(row["rank"] for row in rows) == list(range(60))
-
-
-def test_the_index_says_of_each_host_what_the_sample_was_told_to_say():
-    result = sample.build_result(len(sample.PROFILES))
-    report, rows = _rows(result)
-    packed = html_data.build_index(report, rows)["rows"]
-    for row, host, (states, _) in zip(packed, result.hosts, sample.PROFILES.values(), strict=True):
-        assert row[0] == host.target.host
-        assert row[4] == states
-    disputed = packed[list(sample.PROFILES).index("disputed")]
-    assert disputed[6] == 1 << 2 | 1 << 4, "TLS 1.0 and TLS 1.2 are the third and fifth version"
-
-
-def test_a_cell_has_the_tone_of_the_worst_finding_about_it():
-    _, rows = _rows(sample.build_result(1, profile="very-old"))
-    assert [cell["severity"] for cell in rows[0]["cells"]] == ["", "warning", "warning", "", "failure", ""]
-
-
-def test_two_hosts_of_one_name_have_two_anchors():
-    result = sample.build_result(1)
-    report = build_report(result)
-    report["hosts"] *= 2
-    rows = html_data.build_rows(report["hosts"], {})
-    assert len({row["anchor"] for row in rows}) == 2

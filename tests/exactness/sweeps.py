@@ -39,7 +39,6 @@ SWEEP_S = 200.0
 """The longest that one run may take; a quarter of it on an idle machine."""
 _ENDING_S = 15.0
 
-EXIT_INTERRUPTED = 130
 EXIT_USAGE = 2
 ENDED = frozenset({0, 1, 3})
 """Exit codes of a run that came to its end: compliant, findings, something unknown."""

@@ -18,12 +18,14 @@ from pathlib import Path
 
 from bench.measure import run_command
 from bench.servers import ROWS, addresses, client_core, running_nginx
-from bench.tools import BIN
+from bench.programs import BIN
 from scanner.app import ScanOptions, scan_targets
 from scanner.judge import judge_run
+from scanner.model.runs import RunResult
 from scanner.model.subjects import Target
 from scanner.policy import read_policy
 from scanner.reports.json import render_json
+from scanner.reports.source import source_of
 from scanner.store import Store, open_store
 from scanner.targets import expand, parse_arguments
 
@@ -59,6 +61,10 @@ async def _scan(targets: Sequence[Target], options: ScanOptions, store: Store | 
     await scan_targets(targets, options, store=store)
 
 
+def _render(result: RunResult) -> str:
+    return "".join(render_json(source_of(result)))
+
+
 def _print_stages(targets: Sequence[Target], options: ScanOptions, folder: Path) -> None:
     """Print the CPU time of each stage by itself, per host: medians of five, on the same records."""
     times: dict[str, list[float]] = {}
@@ -78,7 +84,7 @@ def _print_stages(targets: Sequence[Target], options: ScanOptions, folder: Path)
             lambda: asyncio.run(_scan(targets, options, None)),
         )
         result = timed("  of this: judging", lambda: judge_run(stored.run, stored.hosts, policy))
-        timed("JSON report", partial(render_json, result))
+        timed("JSON report", partial(_render, result))
         with open_store(folder / f"stage{at}.sqlite") as store:
             store.begin_run(stored.run)
             timed("storing", lambda: store.append_hosts(stored.run.id, enumerate(stored.hosts)))

@@ -212,6 +212,7 @@ def report(
     """Judge a stored run again, from its bytes and without a network, and render it."""
     from scanner import terminal  # noqa: PLC0415
     from scanner.app import judge_stored  # noqa: PLC0415
+    from scanner.reports.source import source_of  # noqa: PLC0415
     from scanner.reports.text import print_result  # noqa: PLC0415
     from scanner.store import StoreError, open_store  # noqa: PLC0415
 
@@ -224,7 +225,7 @@ def report(
     except StoreError as error:
         terminal.fail(str(error))
     if not quiet:
-        print_result(result, Console())
+        print_result(source_of(result), Console())
     outputs.write(result, quiet=quiet)
     terminal.finish(result, allow_unknown=allow_unknown)
 

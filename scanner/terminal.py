@@ -30,6 +30,7 @@ from scanner.model.runs import RunResult
 from scanner.model.subjects import Target
 from scanner.net.resolve import Resolver
 from scanner.policy import PolicyError, read_policy
+from scanner.reports.source import source_of
 from scanner.reports.text import WIDE_COLUMNS, counted, print_result
 from scanner.store import StoreError
 from scanner.targets import TargetsError, expand, merge_excludes, parse_arguments, read_targets
@@ -173,7 +174,7 @@ def run_scan(
         fail(str(error))
     (result,) = results
     if not quiet:
-        print_result(result, Console())
+        print_result(source_of(result), Console())
     return result, view.store_failure
 
 
@@ -309,16 +310,16 @@ def _write_whole(path: Path, content: str) -> None:
 def _render_html(result: RunResult) -> str:
     from scanner.reports.html import render_html  # noqa: PLC0415  # jinja2 is loaded only where it is used
 
-    return render_html(result)
+    return "".join(render_html(source_of(result)))
 
 
 def _render_json(result: RunResult) -> str:
     from scanner.reports.json import render_json  # noqa: PLC0415
 
-    return render_json(result)
+    return "".join(render_json(source_of(result)))
 
 
 def _render_csv(result: RunResult) -> str:
     from scanner.reports.csv import render_csv  # noqa: PLC0415
 
-    return render_csv(result)
+    return "".join(render_csv(source_of(result)))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
 
-from scanner.model.evidence import State
-from scanner.model.runs import RunResult
-from scanner.model.verdicts import Verdict
+from scanner.model.evidence import Basis, State
+from scanner.reports.objects import JsonObject
+from scanner.reports.source import ReportSource
 
 COLUMNS = (
     "host",
@@ -26,37 +27,45 @@ COLUMNS = (
     "tags",
 )
 
+_BASES = {basis.label: basis for basis in Basis}
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def render_csv(result: RunResult) -> str:
-    """Return the rows with a header (RFC 4180: CRLF, quotes doubled)."""
+def render_csv(source: ReportSource) -> Iterator[str]:
+    """Yield the header and the rows of each host (RFC 4180: CRLF, quotes doubled)."""
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
-    for host in result.hosts:
-        target = host.target
-        common = (host.readiness.value, " ".join(target.tags))
-        for endpoint in host.endpoints:
-            for verdict in endpoint.verdicts:
-                where = (endpoint.endpoint.address, endpoint.endpoint.port, endpoint.endpoint.server_name or "")
-                writer.writerow(map(_cell, (target.host, target.role.value, *where, *_facts(verdict), *common)))
-        if not host.endpoints:
-            for verdict in host.verdicts:
-                writer.writerow(map(_cell, (target.host, target.role.value, "", "", "", *_facts(verdict), *common)))
-    return out.getvalue()
+    for host, _ in source.entries():
+        common = (host["readiness"], " ".join(host["tags"]))
+        for where, verdicts in _places(host):
+            for verdict in verdicts:
+                writer.writerow(map(_cell, (host["name"], host["role"], *where, *_facts(verdict), *common)))
+        yield out.getvalue()
+        out.seek(0)
+        out.truncate()
+    yield out.getvalue()
 
 
-def _facts(verdict: Verdict) -> tuple[str, ...]:
-    basis = max((item.basis for item in verdict.supporting), default=None)
+def _places(host: JsonObject) -> Iterator[tuple[tuple[object, ...], list[JsonObject]]]:
+    """Yield (address, port, server name) and verdicts of each endpoint; of the host where it has none."""
+    for each in host["endpoints"]:
+        yield (each["address"], each["port"], each["server_name"] or ""), each["verdicts"]
+    if not host["endpoints"]:
+        yield ("", "", ""), host["verdicts"]
+
+
+def _facts(verdict: JsonObject) -> tuple[str, ...]:
+    basis = max((_BASES[item["basis"]] for item in verdict["evidence"]), default=None)
+    is_unknown = verdict["state"] == State.UNKNOWN.value
     return (
-        verdict.direction.value,
-        verdict.version.label,
-        verdict.state.value,
-        "yes" if verdict.is_disputed else "no",
+        verdict["direction"],
+        verdict["version"],
+        verdict["state"],
+        "yes" if verdict["disputed"] else "no",
         basis.label if basis is not None else "",
-        verdict.reason,
-        verdict.gaps[0].reason.value if verdict.gaps and verdict.state is State.UNKNOWN else "",
+        verdict["reason"],
+        verdict["gaps"][0]["reason"] if verdict["gaps"] and is_unknown else "",
     )
 
 

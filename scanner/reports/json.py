@@ -1,234 +1,60 @@
-"""The JSON report: a contract (docs/json-report.md, report.schema.json). Members are added, never renamed."""
+"""The JSON report (docs/json-report.md), as one object and as a line a host. Streamed: neither holds all hosts."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
-from scanner.model.evidence import Gap, Observation, State
-from scanner.model.runs import Certificate, Check, EndpointResult, HostResult, Run, RunResult
-from scanner.model.subjects import Direction
-from scanner.model.verdicts import Finding, Readiness, Severity, Verdict
-from scanner.model.versions import ALL_VERSIONS
+from scanner.reports.objects import (
+    SCHEMA,
+    JsonObject,
+    build_finding,
+    build_host,
+    build_report,
+    build_run,
+    build_summary,
+    render_line,
+)
+from scanner.reports.source import ReportSource, entry_lines, finding_lines, host_lines
 
-SCHEMA = 1
+__all__ = [
+    "SCHEMA",
+    "JsonObject",
+    "build_finding",
+    "build_host",
+    "build_report",
+    "build_run",
+    "build_summary",
+    "join_jsonl",
+    "render_json",
+    "render_jsonl",
+]
 
-JsonObject = dict[str, Any]
 
-
-def render_json(result: RunResult) -> str:
-    """Return the report as JSON text: a line for each host and each finding, ending in a newline."""
+def render_json(source: ReportSource) -> Iterator[str]:
+    """Yield the report as JSON text: a line for each host and each finding, ending in a newline."""
     # Not json's own indent: it is four times slower, and a host a line is what grep and diff can use.
-    members = (f"{json.dumps(key)}: {_render_member(value)}" for key, value in build_report(result).items())
-    text = "{\n" + ",\n".join(members) + "\n}\n"
-    # A lone surrogate has no UTF-8; its JSON escape (RFC 8259 section 7) looks as Python's backslashreplace has it.
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    yield f'{{\n"schema": {SCHEMA},\n"run": {render_line(source.run)},\n"summary": {render_line(source.summary)},\n'
+    yield '"hosts": '
+    yield from _render_list(host_lines(source))
+    yield ',\n"findings": '
+    yield from _render_list(finding_lines(source))
+    yield "\n}\n"
 
 
-def _render_member(value: object) -> str:
-    if isinstance(value, list) and value:
-        return "[\n" + ",\n".join(json.dumps(item, ensure_ascii=False) for item in value) + "\n]"
-    return json.dumps(value, ensure_ascii=False)
+def render_jsonl(source: ReportSource) -> Iterator[str]:
+    """Yield each host as a line of JSON: its object of the report, with its own findings as one more member."""
+    for host, findings in entry_lines(source):
+        yield join_jsonl(host, findings) + "\n"
 
 
-def build_report(result: RunResult) -> JsonObject:
-    """Return the report as plain dicts, lists, strings, numbers and None."""
-    return {
-        "schema": SCHEMA,
-        "run": build_run(result.run, result.policy_version, result.policy_title),
-        "summary": build_summary(result),
-        "hosts": [build_host(host) for host in result.hosts],
-        "findings": [build_finding(finding) for finding in result.findings],
-    }
+def join_jsonl(host: str, findings: Sequence[str]) -> str:
+    """Return the line, without its end, of a host object and its findings, each given as JSON text."""
+    return f'{host[:-1]}, "findings": [{", ".join(findings)}]}}'
 
 
-def build_run(run: Run, policy_version: str, policy_title: str) -> JsonObject:
-    """Return the ``run`` member."""
-    return {
-        "id": run.id,
-        "started_at": _time(run.started_at),
-        "finished_at": _time(run.finished_at),
-        "policy": run.policy_id,
-        "policy_version": policy_version,
-        "policy_title": policy_title,
-        "tool_version": run.tool_version,
-        "confirm": run.confirm,
-        "command": run.command,
-        "is_complete": run.is_complete,
-    }
-
-
-def build_summary(result: RunResult) -> JsonObject:
-    """Return the counts the report opens with."""
-    by_version: dict[str, dict[str, int]] = {
-        version.label: {state.value: 0 for state in State} for version in ALL_VERSIONS
-    }
-    readiness = dict.fromkeys(Readiness, 0)
-    for host in result.hosts:
-        readiness[host.readiness] += 1
-        for verdict in host.verdicts:
-            if verdict.direction is Direction.INBOUND:
-                by_version[verdict.version.label][verdict.state.value] += 1
-    return {
-        "hosts": len(result.hosts),
-        "ready": readiness[Readiness.READY],
-        "not_ready": readiness[Readiness.NOT_READY],
-        "unknown": readiness[Readiness.UNKNOWN],
-        "by_version": by_version,
-        "findings": {
-            severity.value: sum(1 for finding in result.findings if finding.severity is severity)
-            for severity in Severity
-        },
-        "no_listener": dict(result.no_listener_counts),
-    }
-
-
-def build_host(host: HostResult) -> JsonObject:
-    """Return one member of ``hosts``."""
-    target = host.target
-    return {
-        "name": target.host,
-        "role": target.role.value,
-        "target": target.text,
-        "tags": list(target.tags),
-        "vendor": target.vendor,
-        "farm": target.farm,
-        "cloud": target.cloud,
-        "addresses": list(host.resolution.addresses),
-        "cname_chain": list(host.resolution.cname_chain),
-        "readiness": host.readiness.value,
-        "readiness_reason": host.readiness_reason,
-        "stopped": host.stopped,
-        "endpoints": [_endpoint(endpoint) for endpoint in host.endpoints],
-        "verdicts": _verdicts(host.verdicts),
-        "checks": [_check(check) for check in host.checks],
-        "gaps": _gaps(host.gaps),
-    }
-
-
-def _endpoint(result: EndpointResult) -> JsonObject:
-    endpoint = result.endpoint
-    return {
-        "address": endpoint.address,
-        "port": endpoint.port,
-        "server_name": endpoint.server_name,
-        "locator": endpoint.locator,
-        "is_optional": endpoint.is_optional,
-        "connections": result.connection_count,
-        "verdicts": _verdicts(result.verdicts),
-        "gaps": _gaps(result.gaps),
-        "handshakes": [
-            {
-                "version": handshake.version.label,
-                "completed": handshake.is_completed,
-                "engine": handshake.engine,
-                "cipher_suite": handshake.cipher_suite,
-                "client_certificate_requested": handshake.is_client_certificate_requested,
-                "error": handshake.error,
-            }
-            for handshake in result.handshakes
-        ],
-        "certificates": [_certificate(certificate) for certificate in result.certificates],
-    }
-
-
-def _verdicts(verdicts: Iterable[Verdict]) -> list[JsonObject]:
-    return [
-        {
-            "direction": verdict.direction.value,
-            "version": verdict.version.label,
-            "state": verdict.state.value,
-            "disputed": verdict.is_disputed,
-            "reason": verdict.reason,
-            "evidence": [_observation(observation) for observation in verdict.supporting],
-            "opposing": [_observation(observation) for observation in verdict.opposing],
-            "gaps": _gaps(verdict.gaps),
-        }
-        for verdict in verdicts
-    ]
-
-
-def _observation(observation: Observation) -> JsonObject:
-    return {
-        "state": observation.state.value,
-        "basis": observation.basis.label,
-        "source": observation.origin.source,
-        "origin": observation.origin.locator,
-        "scope": observation.scope,
-        "seen_at": _time(observation.seen_at),
-        "reason": observation.reason,
-        "facts": dict(observation.facts),
-    }
-
-
-def _gaps(gaps: Iterable[Gap]) -> list[JsonObject]:
-    return [
-        {
-            "reason": gap.reason.value,
-            "detail": gap.detail,
-            "version": gap.version.label if gap.version is not None else None,
-        }
-        for gap in gaps
-    ]
-
-
-def _certificate(certificate: Certificate) -> JsonObject:
-    return {
-        "subject": certificate.subject,
-        "issuer": certificate.issuer,
-        "not_before": _time(certificate.not_before),
-        "not_after": _time(certificate.not_after),
-        "sha256": certificate.sha256,
-        "names": list(certificate.names),
-        "key": certificate.key,
-        "chain_count": certificate.chain_count,
-        "trust": [
-            {
-                "store": trust.store,
-                "store_version": trust.store_version,
-                "trusted": trust.is_trusted,
-                "error": trust.error,
-            }
-            for trust in certificate.trust
-        ],
-        "parse_error": certificate.parse_error,
-    }
-
-
-def _check(check: Check) -> JsonObject:
-    return {
-        "id": check.id,
-        "title": check.title,
-        "state": check.state.value,
-        "detail": check.detail,
-        "weight": check.weight,
-        "verified": check.is_verified,
-    }
-
-
-def build_finding(finding: Finding) -> JsonObject:
-    """Return one member of ``findings``."""
-    return {
-        "rule": finding.rule_id,
-        "severity": finding.severity.value,
-        "host": finding.host,
-        "title": finding.title,
-        "advice": finding.advice,
-        "citations": [
-            {
-                "title": citation.title,
-                "url": citation.url,
-                "quote": citation.quote,
-                "verified": citation.is_verified,
-            }
-            for citation in finding.citations
-        ],
-        "versions": [version.label for version in finding.versions],
-        "scopes": list(finding.scopes),
-    }
-
-
-def _time(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat()
+def _render_list(lines: Iterable[str]) -> Iterator[str]:
+    start = "[\n"
+    for line in lines:
+        yield start + line
+        start = ",\n"
+    yield "[]" if start == "[\n" else "\n]"

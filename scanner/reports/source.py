@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 from scanner.model.runs import HostResult, RunResult
-from scanner.model.verdicts import Finding
-from scanner.reports.json import JsonObject, build_finding, build_host, build_run, build_summary
+from scanner.model.verdicts import Finding, Readiness, Severity
+from scanner.reports.objects import (
+    JsonObject,
+    build_finding,
+    build_host,
+    build_run,
+    build_summary,
+    render_line,
+)
+
+Entry = tuple[JsonObject, list[JsonObject]]
+"""A host object, and those of its own findings, worst first."""
+
+WORST_FIRST = (Readiness.NOT_READY, Readiness.UNKNOWN, Readiness.READY)
+"""The order in which hosts want attention."""
+
+_RANKS = {readiness.value: rank for rank, readiness in enumerate(WORST_FIRST)}
 
 
 class ReportSource(Protocol):
@@ -21,24 +37,74 @@ class ReportSource(Protocol):
     def summary(self) -> JsonObject:
         """The ``summary`` member."""
 
-    def entries(self) -> Iterator[tuple[JsonObject, list[JsonObject]]]:
+    def entries(self) -> Iterator[Entry]:
         """Yield each host object with its own findings, in the order of the targets; may be called again."""
 
 
 @runtime_checkable
 class LineSource(ReportSource, Protocol):
-    """A source that has its objects as JSON text already, one line each."""
+    """A source that has its objects as lines of JSON (without their ends) already, and need not read them to sort."""
 
     def iter_lines(self) -> Iterator[str]:
-        """Yield each host object as one line of JSON without its end, in the order of the targets."""
+        """Yield each host object, in the order of the targets."""
+
+    def iter_entry_lines(self) -> Iterator[tuple[str, list[str]]]:
+        """Yield each host object with its own findings, in the order of the targets."""
 
     def iter_finding_lines(self) -> Iterator[str]:
-        """Yield each finding as one line of JSON without its end, worst first."""
+        """Yield all findings, worst first, then in the order of the targets."""
+
+    def iter_worst(self) -> Iterator[Entry]:
+        """Yield the entries by WORST_FIRST, then in the order of the targets."""
+
+    def is_disputed(self) -> bool:
+        """Return whether any host's merged verdict is disputed."""
 
 
 def source_of(result: RunResult) -> ReportSource:
     """Return a result that is in memory as a source of reports."""
     return _ResultSource(result)
+
+
+def host_lines(source: ReportSource) -> Iterator[str]:
+    """Yield what LineSource.iter_lines does, from any source."""
+    if isinstance(source, LineSource):
+        return source.iter_lines()
+    return (render_line(host) for host, _ in source.entries())
+
+
+def entry_lines(source: ReportSource) -> Iterator[tuple[str, list[str]]]:
+    """Yield what LineSource.iter_entry_lines does, from any source."""
+    if isinstance(source, LineSource):
+        return source.iter_entry_lines()
+    return ((render_line(host), [render_line(finding) for finding in own]) for host, own in source.entries())
+
+
+def finding_lines(source: ReportSource) -> Iterator[str]:
+    """Yield what LineSource.iter_finding_lines does, from any source."""
+    if isinstance(source, LineSource):
+        return source.iter_finding_lines()
+    return (
+        render_line(finding)
+        for severity in Severity
+        for _, own in source.entries()
+        for finding in own
+        if finding["severity"] == severity.value
+    )
+
+
+def worst_entries(source: ReportSource, count: int) -> list[Entry]:
+    """Return the count hosts that want attention most, with their findings, from any source."""
+    if isinstance(source, LineSource):
+        return [entry for _, entry in zip(range(count), source.iter_worst(), strict=False)]
+    return heapq.nsmallest(count, source.entries(), key=lambda entry: _RANKS[entry[0]["readiness"]])
+
+
+def has_dispute(source: ReportSource) -> bool:
+    """Return what LineSource.is_disputed does, for any source."""
+    if isinstance(source, LineSource):
+        return source.is_disputed()
+    return any(verdict["disputed"] for host, _ in source.entries() for verdict in host["verdicts"])
 
 
 class _ResultSource:
@@ -48,7 +114,7 @@ class _ResultSource:
         self._hosts = result.hosts
         self._findings = _findings_by_host(result)
 
-    def entries(self) -> Iterator[tuple[JsonObject, list[JsonObject]]]:
+    def entries(self) -> Iterator[Entry]:
         for at, host in enumerate(self._hosts):
             yield build_host(host), [build_finding(finding) for finding in self._findings.get(at, ())]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -10,13 +12,17 @@ from rich.table import Table
 from rich.text import Text
 
 from scanner.model.evidence import State
-from scanner.model.runs import HostResult, RunResult
-from scanner.model.verdicts import Finding, Readiness, Severity, Verdict
+from scanner.model.verdicts import Readiness, Severity
 from scanner.model.versions import ALL_VERSIONS, TlsVersion
+from scanner.reports.objects import JsonObject
+from scanner.reports.source import ReportSource, finding_lines, has_dispute, worst_entries
 from scanner.untrusted import clean_text
 
+MOST_HOSTS = 200
+"""Hosts that are all shown in the terminal; of more than that the worst are."""
+
 MOST_ROWS = 50
-"""Hosts shown in the terminal; the report files have all."""
+"""Hosts shown where there are more than MOST_HOSTS; the report files have all."""
 
 MOST_REASONS = 10
 """Different reasons for unknown hosts that are shown in narrow terminals."""
@@ -30,7 +36,9 @@ _READINESS = {
     Readiness.NOT_READY: ("NOT READY", "bold red"),
     Readiness.UNKNOWN: ("unknown", "yellow"),
 }
-_ORDER = {Readiness.NOT_READY: 0, Readiness.UNKNOWN: 1, Readiness.READY: 2}
+_MOST_NAMES = 5
+_USUAL_PORT = 443
+_WHERE_ALL_ARE = "--html, --json, --jsonl and --csv have all"
 _SEVERITY_STYLES = {Severity.FAILURE: "bold red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 
 
@@ -39,117 +47,168 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {plural or noun + 's'}"
 
 
-def print_result(result: RunResult, console: Console) -> None:
+def print_result(source: ReportSource, console: Console) -> None:
     """Print the worst hosts first, the answer, and the findings by rule."""
-    console.print(render_result(result, width=console.width))
+    console.print(render_result(source, width=console.width))
 
 
-def render_result(result: RunResult, *, width: int) -> RenderableType:
+def render_result(source: ReportSource, *, width: int) -> RenderableType:
     """Return what print_result prints. width: columns of the terminal; narrow ones get fewer columns."""
     parts: list[RenderableType] = [Text()]
-    if result.hosts:
-        parts.append(_render_hosts(result.hosts, is_wide=width >= WIDE_COLUMNS))
-    parts += [_render_answer(result), *_render_findings(result.findings)]
+    count = source.summary["hosts"]
+    hosts = [host for host, _ in worst_entries(source, count if count <= MOST_HOSTS else MOST_ROWS)]
+    if hosts:
+        parts.append(_render_hosts(hosts, count, is_wide=width >= WIDE_COLUMNS))
+    if count > len(hosts):
+        parts.append(_render_versions(source.summary["by_version"]))
+    parts += [_render_answer(source), *_render_findings(source)]
     if width < WIDE_COLUMNS:
-        parts += _render_unknown(result.hosts)
+        parts += _render_unknown(hosts)
     return Group(*parts)
 
 
-def _render_hosts(hosts: Sequence[HostResult], *, is_wide: bool) -> Table:
+def _render_hosts(hosts: Sequence[JsonObject], count: int, *, is_wide: bool) -> Table:
     table = Table(
         title="Inbound: which versions each host accepts", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
     )
     table.add_column("Host", overflow="fold", min_width=18)
     for version in ALL_VERSIONS:
-        table.add_column(version.label.removeprefix("TLS") or version.label, justify="center", no_wrap=True)
+        table.add_column(_short(version), justify="center", no_wrap=True)
     table.add_column("Ready?", no_wrap=True)
     if is_wide:
         table.add_column("Role", no_wrap=True)
         table.add_column("Why", overflow="fold", min_width=20)
-    worst_first = sorted(hosts, key=lambda host: _ORDER[host.readiness])
-    for host in worst_first[:MOST_ROWS]:
-        label, style = _READINESS[host.readiness]
-        cells = [_name(host), *(_mark(verdict) for verdict in host.verdicts), Text(label, style=style)]
+    for host in hosts:
+        label, style = _READINESS[Readiness(host["readiness"])]
+        cells = [_name(host), *(_mark(verdict) for verdict in host["verdicts"]), Text(label, style=style)]
         if is_wide:
-            cells += [Text(host.target.role.value), Text(clean_text(host.readiness_reason, max_chars=160))]
+            cells += [Text(host["role"]), Text(clean_text(host["readiness_reason"], max_chars=160))]
         table.add_row(*cells)
-    if len(hosts) > MOST_ROWS:
-        table.caption = f"the worst {MOST_ROWS} of {len(hosts)} hosts; --html, --json and --csv have all"
+    if count > len(hosts):
+        table.caption = f"the worst {len(hosts)} of {count} hosts; {_WHERE_ALL_ARE}"
     return table
 
 
-def _name(host: HostResult) -> Text:
-    target = host.target
-    text = Text(clean_text(target.host, max_chars=80))
-    ports = [port for port in (*target.ports, *target.optional_ports) if port != 443]
-    if ports:
-        text.append(":" + ",".join(str(port) for port in (*target.ports, *target.optional_ports)), style="dim")
-    if target.server_name is not None and target.server_name != target.host:
-        text.append(f"\nas {clean_text(target.server_name, max_chars=80)}", style="dim")
-    if host.stopped is not None:
-        text.append(f"\n({host.stopped})", style="dim")
+def _render_versions(by_version: JsonObject) -> Table:
+    table = Table(
+        title="All hosts by what they accept",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+    )
+    table.add_column("")
+    for version in ALL_VERSIONS:
+        table.add_column(_short(version), justify="right", no_wrap=True)
+    for state in State:
+        counts = (by_version[version.label][state.value] for version in ALL_VERSIONS)
+        table.add_row(state.value, *(str(count) for count in counts))
+    return table
+
+
+def _short(version: TlsVersion) -> str:
+    return version.label.removeprefix("TLS") or version.label
+
+
+def _name(host: JsonObject) -> Text:
+    text = Text(clean_text(host["name"], max_chars=80))
+    ports = dict.fromkeys(endpoint["port"] for endpoint in host["endpoints"])
+    if ports.keys() - {_USUAL_PORT}:
+        text.append(":" + ",".join(str(port) for port in ports), style="dim")
+    for name in dict.fromkeys(endpoint["server_name"] for endpoint in host["endpoints"]):
+        if name is not None and name != host["name"]:
+            text.append(f"\nas {clean_text(name, max_chars=80)}", style="dim")
+    if host["stopped"] is not None:
+        text.append(f"\n({host['stopped']})", style="dim")
     return text
 
 
-def _mark(verdict: Verdict) -> Text:
-    text = Text(_MARKS[verdict.state])
-    is_good = (verdict.state is State.ENABLED) == (verdict.version >= TlsVersion.TLS1_2)
-    if verdict.state is State.UNKNOWN:
+def _mark(verdict: JsonObject) -> Text:
+    state, version = State(verdict["state"]), TlsVersion.from_label(verdict["version"])
+    text = Text(_MARKS[state])
+    is_good = (state is State.ENABLED) == (version >= TlsVersion.TLS1_2)
+    if state is State.UNKNOWN:
         text.stylize("yellow")
-    elif verdict.version is TlsVersion.TLS1_3:
-        text.stylize("green" if verdict.state is State.ENABLED else "dim")
+    elif version is TlsVersion.TLS1_3:
+        text.stylize("green" if state is State.ENABLED else "dim")
     else:
         text.stylize("green" if is_good else "red")
-    if verdict.is_disputed:
+    if verdict["disputed"]:
         text.append(" !", style="bold magenta")
     return text
 
 
-def _render_answer(result: RunResult) -> Text:
-    counts = {readiness: sum(1 for host in result.hosts if host.readiness is readiness) for readiness in Readiness}
+def _render_answer(source: ReportSource) -> Text:
+    run, summary = source.run, source.summary
     text = Text("\n")
-    if not result.hosts:
+    if not summary["hosts"]:
         text.append("No host was seen.", style="bold yellow")
     else:
-        text.append(f"{counted(len(result.hosts), 'host')}: {counts[Readiness.READY]} ready", style="bold")
-        text.append(f", {counts[Readiness.NOT_READY]} not ready, {counts[Readiness.UNKNOWN]} unknown.")
-    for reason, count in result.no_listener_counts:
+        text.append(f"{counted(summary['hosts'], 'host')}: {summary['ready']} ready", style="bold")
+        text.append(f", {summary['not_ready']} not ready, {summary['unknown']} unknown.")
+    for reason, count in summary["no_listener"].items():
         addresses = counted(count, "range address", "range addresses")
         text.append(f"\n{addresses} without a listener ({reason}).", style="dim")
-    if not result.run.is_complete:
+    if not run["is_complete"]:
         text.append("\nThe run is not complete: it was interrupted, or time ran out for a host.", style="bold yellow")
-    if any(verdict.is_disputed for host in result.hosts for verdict in host.verdicts):
+    if has_dispute(source):
         text.append("\n! answers contradict each other; the report has both sides.", style="magenta")
-    text.append(f"\nPolicy {result.run.policy_id} {result.policy_version}, run {result.run.id}.", style="dim")
+    text.append(f"\nPolicy {run['policy']} {run['policy_version']}, run {run['id']}.", style="dim")
     return text
 
 
-def _render_findings(findings: Sequence[Finding]) -> list[Text]:
-    by_rule: dict[tuple[Severity, str, str], list[str]] = {}
-    for finding in findings:
-        by_rule.setdefault((finding.severity, finding.rule_id, finding.title), []).append(finding.host)
+@dataclass(slots=True)
+class _Names:
+    """The first few names of many, each once, and how many there are."""
+
+    count: int = 0
+    shown: dict[str, None] = field(default_factory=dict)
+    last: str | None = None
+
+    def add(self, name: str) -> None:
+        # Not a set of all: a sweep may have a hundred thousand. A name that is there twice stands side by side.
+        if name == self.last or name in self.shown:
+            return
+        self.last = name
+        self.count += 1
+        if len(self.shown) < _MOST_NAMES:
+            self.shown[name] = None
+
+
+def _render_findings(source: ReportSource) -> list[Text]:
+    by_rule: dict[tuple[str, str, str], _Names] = {}
+    for severity, rule, title, host in _finding_heads(finding_lines(source)):
+        by_rule.setdefault((severity, rule, title), _Names()).add(host)
     return [
-        _line(severity.value, _SEVERITY_STYLES[severity], title, names)
+        _line(severity, _SEVERITY_STYLES[Severity(severity)], title, names)
         for (severity, _, title), names in by_rule.items()
     ]
 
 
-def _render_unknown(hosts: Sequence[HostResult]) -> list[Text]:
-    """Return why hosts are unknown, which narrow tables have no column for."""
-    by_reason: dict[str, list[str]] = {}
+def _finding_heads(lines: Iterable[str]) -> Iterator[tuple[str, str, str, str]]:
+    """Yield (severity, rule, title, host); advice and citations, nine tenths of a finding, are not read."""
+    for line in lines:
+        # A quote within a text has a backslash before it, so this can only be the member.
+        head, comma, _ = line.partition('", "advice": ')
+        finding = json.loads(f'{head}"}}' if comma else line)
+        yield finding["severity"], finding["rule"], finding["title"], finding["host"]
+
+
+def _render_unknown(hosts: Sequence[JsonObject]) -> list[Text]:
+    """Return why hosts of the table are unknown, which narrow ones have no column for."""
+    by_reason: dict[str, _Names] = {}
     for host in hosts:
-        if host.readiness is Readiness.UNKNOWN:
-            by_reason.setdefault(host.readiness_reason, []).append(host.target.host)
+        if host["readiness"] == Readiness.UNKNOWN.value:
+            by_reason.setdefault(host["readiness_reason"], _Names()).add(host["name"])
     lines = [_line("unknown", "yellow", reason, names) for reason, names in list(by_reason.items())[:MOST_REASONS]]
     if len(by_reason) > MOST_REASONS:
-        lines.append(Text(f"and {len(by_reason) - MOST_REASONS} more reasons; --html, --json and --csv have all"))
+        lines.append(Text(f"and {len(by_reason) - MOST_REASONS} more reasons; {_WHERE_ALL_ARE}"))
     return lines
 
 
-def _line(label: str, style: str, text: str, names: Sequence[str]) -> Text:
-    hosts = list(dict.fromkeys(names))
-    shown = ", ".join(clean_text(name, max_chars=60) for name in hosts[:5])
-    more = f" and {len(hosts) - 5} more" if len(hosts) > 5 else ""
+def _line(label: str, style: str, text: str, names: _Names) -> Text:
+    shown = ", ".join(clean_text(name, max_chars=60) for name in names.shown)
+    more = f" and {names.count - len(names.shown)} more" if names.count > len(names.shown) else ""
     line = Text(f"{label}: ", style=style)
     line.append(f"{clean_text(text, max_chars=160)} ({shown}{more})", style="default")
     return line

@@ -8,13 +8,18 @@ from pathlib import Path
 import pytest
 
 from scanner.reports.csv import COLUMNS, render_csv
+from scanner.reports.source import source_of
 from tests.reports.sample import build_result
 
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 
 
+def _render(result):
+    return "".join(render_csv(source_of(result)))
+
+
 def _rows(result):
-    return list(csv.DictReader(io.StringIO(render_csv(result), newline="")))
+    return list(csv.DictReader(io.StringIO(_render(result), newline="")))
 
 
 def test_every_endpoint_has_six_rows_and_a_host_without_endpoints_too():
@@ -52,7 +57,7 @@ def test_a_row_says_what_the_endpoint_says():
 
 
 def test_rfc_4180_line_ends_and_header():
-    text = render_csv(build_result(1))
+    text = _render(build_result(1))
     assert text.startswith("host,role,address,port,server_name,direction,version,state,")
     assert text.count("\r\n") == text.count("\n") == 7
 
@@ -70,12 +75,18 @@ def test_what_a_peer_sent_is_no_formula(start):
 
 def test_hostile_text_breaks_no_row_and_can_be_written():
     result = build_result(40, is_hostile=True)
-    text = render_csv(result)
+    text = _render(result)
     text.encode("utf-8")
     assert "\0" not in text
     rows = _rows(result)
     assert len(rows) == sum(6 * max(1, len(host.endpoints)) for host in result.hosts)
     assert {row["state"] for row in rows} == {"enabled", "disabled", "unknown"}
+
+
+def test_hosts_come_one_after_another():
+    chunks = list(render_csv(source_of(build_result(40))))
+    assert len(chunks) == 41
+    assert list(render_csv(source_of(build_result(0)))) == [",".join(COLUMNS) + "\r\n"]
 
 
 def test_every_column_is_documented():

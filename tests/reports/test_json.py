@@ -15,7 +15,8 @@ from scanner.model.runs import CheckState
 from scanner.model.subjects import Direction, Role
 from scanner.model.verdicts import Readiness, Severity
 from scanner.model.versions import ALL_VERSIONS
-from scanner.reports.json import build_report, render_json
+from scanner.reports.json import build_report, render_json, render_jsonl
+from scanner.reports.source import source_of
 from tests.reports.sample import build_result
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -31,6 +32,10 @@ def _is_time(text):
 FORMATS = jsonschema.FormatChecker(formats=())
 FORMATS.checks("date-time", raises=ValueError)(_is_time)
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=FORMATS)
+
+
+def _render(result):
+    return "".join(render_json(source_of(result)))
 
 
 def _objects():
@@ -66,12 +71,53 @@ def test_the_schema_is_a_schema():
 
 
 def test_results_of_all_kinds_keep_to_the_schema(result):
-    report = json.loads(render_json(result).encode("utf-8"))
+    report = json.loads(_render(result).encode("utf-8"))
     assert [f"{error.json_path}: {error.message[:200]}" for error in VALIDATOR.iter_errors(report)] == []
+
+
+SWEEP = {"seed": 7, "shard": "2/8", "resumed": False, "addresses": {"total": 65536, "done": 65536, "listening": 655}}
+
+
+@pytest.mark.parametrize(
+    ("change", "is_valid"),
+    [
+        ({}, True),
+        ({"shard": None}, True),
+        ({"seed": "7"}, False),
+        ({"resumed": None}, False),
+        ({"addresses": {"total": 1}}, False),
+    ],
+)
+def test_a_sweep_has_its_place_in_the_summary(change, is_valid):
+    report = build_report(build_result(1))
+    report["summary"]["sweep"] = SWEEP | change
+    assert (list(VALIDATOR.iter_errors(report)) == []) is is_valid
+
+
+def test_the_text_is_the_report(result):
+    assert json.loads(_render(result)) == build_report(result)
+
+
+def test_a_host_and_a_finding_have_a_line_each(result):
+    lines = _render(result).splitlines()
+    report = build_report(result)
+    hosts = [line for line in lines if line.startswith('{"name"')]
+    findings = [line for line in lines if line.startswith('{"rule"')]
+    assert (len(hosts), len(findings)) == (len(report["hosts"]), len(report["findings"]))
+
+
+def test_a_line_of_jsonl_is_a_host_with_its_own_findings(result):
+    text = "".join(render_jsonl(source_of(result)))
+    assert text == "" or text.endswith("}\n")
+    lines = [json.loads(line) for line in text.split("\n")[:-1]]
+    entries = list(source_of(result).entries())
+    assert lines == [host | {"findings": findings} for host, findings in entries]
+    assert any(line["findings"] for line in lines) == bool(result.findings)
 
 
 def test_code_and_schema_have_the_same_members():
     report = build_report(build_result(40))
+    report["summary"]["sweep"] = SWEEP
     assert _mismatches(report, SCHEMA) == set()
     # The comparison goes wherever the sample goes: to every object of the contract.
     assert report["findings"]
@@ -263,6 +309,6 @@ def test_text_is_kept_as_it_is_and_can_always_be_written(target):
     result = build_result(1)
     host = result.hosts[0]
     named = dataclasses.replace(host, target=dataclasses.replace(host.target, text=target))
-    text = render_json(dataclasses.replace(result, hosts=(named,)))
+    text = _render(dataclasses.replace(result, hosts=(named,)))
     assert text.endswith("}\n")
     assert json.loads(text.encode("utf-8"))["hosts"][0]["target"] == target

@@ -1,11 +1,13 @@
 """A source gives the same objects as the report, host by host, and each finding once with the host it is about."""
 
+import json
 from dataclasses import replace
 
 from scanner.model.runs import RunResult
 from scanner.model.subjects import Endpoint
-from scanner.reports.json import build_report
-from scanner.reports.source import source_of
+from scanner.model.verdicts import Readiness
+from scanner.reports.objects import build_report, render_line
+from scanner.reports.source import entry_lines, finding_lines, has_dispute, host_lines, source_of, worst_entries
 from tests.reports.sample import build_result
 
 
@@ -45,3 +47,31 @@ def test_a_name_that_is_there_twice_shares_its_findings_by_scope():
     )
     source = source_of(replace(result, hosts=(_with_port(host, 443), _with_port(host, 8443)), findings=findings))
     assert [[finding["rule"] for finding in own] for _, own in source.entries()] == [["first", "whole"], ["second"]]
+
+
+def test_lines_are_the_objects_of_the_report():
+    result = build_result(40, is_hostile=True)
+    report, source = build_report(result), source_of(result)
+    assert list(host_lines(source)) == [render_line(host) for host in report["hosts"]]
+    assert [host for host, _ in entry_lines(source)] == [render_line(host) for host in report["hosts"]]
+    assert sorted(line for _, own in entry_lines(source) for line in own) == sorted(finding_lines(source))
+    severities = [json.loads(line)["severity"] for line in finding_lines(source)]
+    assert severities == [finding["severity"] for finding in report["findings"]]
+    assert len(set(severities)) > 1
+
+
+def test_the_worst_are_those_not_ready_then_the_unknown_each_in_order():
+    result = build_result(40)
+    wanted = [
+        host.target.host
+        for readiness in (Readiness.NOT_READY, Readiness.UNKNOWN, Readiness.READY)
+        for host in result.hosts
+        if host.readiness is readiness
+    ]
+    assert [host["name"] for host, _ in worst_entries(source_of(result), 1000)] == wanted
+    assert [host["name"] for host, _ in worst_entries(source_of(result), 7)] == wanted[:7]
+
+
+def test_a_dispute_is_told():
+    assert has_dispute(source_of(build_result(1, profile="disputed")))
+    assert not has_dispute(source_of(build_result(1, profile="modern")))

@@ -7,14 +7,18 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from scanner.model.evidence import State
+from scanner.model.subjects import Endpoint
 from scanner.model.verdicts import Readiness
-from scanner.reports.text import MOST_REASONS, MOST_ROWS, WIDE_COLUMNS, counted, print_result
+from scanner.model.versions import ALL_VERSIONS
+from scanner.reports.source import source_of
+from scanner.reports.text import MOST_HOSTS, MOST_REASONS, MOST_ROWS, WIDE_COLUMNS, counted, print_result
 from tests.reports.sample import build_result
 
 
 def _print(result, width=80, **options):
     out = io.StringIO()
-    print_result(result, Console(file=out, width=width, **options))
+    print_result(source_of(result), Console(file=out, width=width, **options))
     return out.getvalue()
 
 
@@ -73,8 +77,34 @@ def test_reasons_are_bounded():
 
 
 def test_rows_are_bounded_and_it_says_so():
-    text = _flat(_print(build_result(MOST_ROWS + 1)))
-    assert f"the worst {MOST_ROWS} of {MOST_ROWS + 1} hosts" in text
+    count = MOST_HOSTS + 1
+    result = build_result(count)
+    text = _print(result)
+    assert f"the worst {MOST_ROWS} of {count} hosts; --html, --json, --jsonl and --csv have all" in _flat(text)
+    assert text.count("NOT READY") == min(
+        MOST_ROWS, sum(host.readiness is Readiness.NOT_READY for host in result.hosts)
+    )
+    # The counts are of all hosts.
+    for state in State:
+        row = next(line for line in text.splitlines() if line.lstrip().startswith(state.value))
+        assert row.split()[1:] == [
+            str(sum(host.verdicts[at].state is state for host in result.hosts)) for at in range(len(ALL_VERSIONS))
+        ]
+
+
+def test_a_few_hosts_are_all_shown():
+    result = build_result(MOST_HOSTS)
+    text = _print(result)
+    assert "the worst" not in text
+    assert "All hosts by what they accept" not in text
+    assert all(_flat(host.target.host)[:18] in text for host in result.hosts)
+
+
+def test_a_title_that_looks_like_json_is_read_right():
+    result = build_result(1, profile="old")
+    title = 'x", "advice": "y\\'
+    finding = dataclasses.replace(result.findings[0], title=title)
+    assert title in _flat(_print(dataclasses.replace(result, findings=(finding,)), 300))
 
 
 def test_findings_are_said_once_a_rule_with_the_severity_first():
@@ -115,7 +145,9 @@ def test_ports_and_server_names_that_are_not_the_usual_are_shown():
     result = build_result(1)
     host = result.hosts[0]
     target = dataclasses.replace(host.target, host="192.0.2.7", ports=(8443,), server_name="sts.example.com")
-    text = _print(dataclasses.replace(result, hosts=(dataclasses.replace(host, target=target),)))
+    endpoint = Endpoint(host="192.0.2.7", address="192.0.2.7", port=8443, server_name="sts.example.com")
+    endpoints = (dataclasses.replace(host.endpoints[0], endpoint=endpoint),)
+    text = _print(dataclasses.replace(result, hosts=(dataclasses.replace(host, target=target, endpoints=endpoints),)))
     assert "192.0.2.7:8443" in text
     assert "as sts.example.com" in text
 

@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import difflib
 from contextlib import contextmanager
-from itertools import groupby
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import sqlalchemy as sa
-from sqlalchemy import exc
 from sqlalchemy.dialects import sqlite
 
 from scanner.model.runs import HostRecord, Run
 from scanner.store.encoding import (
-    HostRows,
+    decode_bytes,
     decode_certificate,
-    decode_host,
     decode_text,
     decode_time,
+    encode_bytes,
     encode_certificate,
-    encode_host,
     encode_text,
     encode_time,
-    plan_dictionary,
 )
+from scanner.store.hello_forms import current_forms, digest_of
 from scanner.store.opening import begin_reading, begin_writing, open_engine, translated
-from scanner.store.schema import CERTIFICATES, ENDPOINTS, EXCHANGES, HOST_CERTIFICATES, HOSTS, RUNS
-from scanner.store.stored import RunSummary, StoredRun, StoreError
+from scanner.store.packing import Kept, pack_record, unpack
+from scanner.store.schema import CERTIFICATES, CHECKPOINTS, HOST_CERTIFICATES, HOSTS, PARTS, PLANS, RUNS
+from scanner.store.stored import Checkpoint, KeepBytes, PackedHost, RunSummary, StoredHost, StoredRun, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
     from types import TracebackType
@@ -74,58 +71,98 @@ class Store:
         """Close all connections."""
         self._engine.dispose()
 
-    def begin_run(self, run: Run) -> None:
-        """Store a new run; refused where its id is taken."""
+    def begin_run(self, run: Run, *, plan: str = "", options: str = "") -> None:
+        """Store a new run; refused where its id is taken.
+
+        plan and options are for load_checkpoint; merge_runs reads ``seed`` and ``shard`` of options (JSON).
+        """
         with self._writing() as connection:
-            taken = connection.scalar(sa.select(RUNS.c.number).where(RUNS.c.id == run.id))
-            if taken is not None:
-                raise StoreError(f"{self.location}: there is a run {run.id!r} already")
-            connection.execute(RUNS.insert().values(_encode_run(run)))
+            number = self._insert_run(connection, run)
+            if plan or options:
+                row = {"run_number": number, "options": encode_text(options), "plan": _encode_plan(plan)}
+                connection.execute(PLANS.insert().values(row))
 
     def append_host(self, run_id: str, position: int, record: HostRecord) -> None:
         """Store one host of a run at its position, in a transaction of its own."""
         self.append_hosts(run_id, ((position, record),))
 
     def append_hosts(self, run_id: str, records: Iterable[tuple[int, HostRecord]]) -> None:
-        """Store hosts of a run at their positions, all in one transaction; refused where a position is taken."""
+        """Store hosts of a run at their positions with all their bytes, in one transaction; as append_packed."""
+        packed = (pack_record(record, position, keep=KeepBytes.ALL) for position, record in records)
+        self.append_packed(run_id, packed)
+
+    def append_packed(
+        self,
+        run_id: str,
+        hosts: Iterable[PackedHost],
+        *,
+        checkpoint: bytes | None = None,
+        counts: Mapping[str, int] | None = None,
+    ) -> None:
+        """Store hosts, and with them how far the run is, in one transaction.
+
+        A host takes the place of one that is not final. A final one is never replaced: the same host again is passed
+        over, another is refused. checkpoint: the run's progress with these hosts; counts: its range addresses where
+        nothing listened, by reason, all told. None leaves what was stored.
+        """
         with self._writing() as connection:
-            statement = sa.select(RUNS.c.number, RUNS.c.dictionary).where(RUNS.c.id == run_id)
-            found = connection.execute(statement.with_for_update()).one_or_none()
-            if found is None:
-                raise self._unknown_run(connection, run_id)
-            number, dictionary = found
-            batch: list[tuple[int, HostRows]] = []
+            number = self._lock_run(connection, run_id)
+            batch: list[PackedHost] = []
             batch_bytes = 0
-            for position, record in records:
-                if dictionary is None and (dictionary := plan_dictionary(record)) is not None:
-                    connection.execute(RUNS.update().where(RUNS.c.number == number).values(dictionary=dictionary))
-                rows = encode_host(record, dictionary)
-                batch.append((position, rows))
-                batch_bytes += len(rows.host["wire"]) + sum(map(len, rows.certificates))
+            for host in hosts:
+                batch.append(host)
+                batch_bytes += len(host.blob) + sum(map(len, host.certificates))
                 if len(batch) >= _BATCH_HOSTS or batch_bytes >= _BATCH_BYTES:
                     self._insert_hosts(connection, run_id, number, batch)
                     batch, batch_bytes = [], 0
             if batch:
                 self._insert_hosts(connection, run_id, number, batch)
+            if checkpoint is not None:
+                of_run = CHECKPOINTS.c.run_number == number
+                if connection.execute(CHECKPOINTS.update().where(of_run).values(progress=checkpoint)).rowcount == 0:
+                    connection.execute(CHECKPOINTS.insert().values(run_number=number, progress=checkpoint))
+            if counts is not None:
+                pairs = [list(pair) for pair in sorted(counts.items())]
+                connection.execute(RUNS.update().where(RUNS.c.number == number).values(no_listener_counts=pairs))
+
+    def load_checkpoint(self, reference: str, *, below: int | None = None) -> Checkpoint:
+        """Return what a run needs to go on; reference as in load_run.
+
+        below: done_positions has only those below this one (the named targets of a run over ranges); None for all.
+        """
+        with self._reading() as connection:
+            row = self._find_run(connection, reference)
+            number = row["number"]
+            plan = connection.execute(sa.select(PLANS).where(PLANS.c.run_number == number)).one_or_none()
+            progress = connection.scalar(sa.select(CHECKPOINTS.c.progress).where(CHECKPOINTS.c.run_number == number))
+            done = sa.select(HOSTS.c.position).where(HOSTS.c.run_number == number, HOSTS.c.is_final)
+            if below is not None:
+                done = done.where(HOSTS.c.position < below)
+            return Checkpoint(
+                run=_decode_run(row),
+                plan="" if plan is None else _decode_plan(plan.plan),
+                options="" if plan is None else decode_text(plan.options),
+                progress=progress,
+                counts={reason: count for reason, count in row["no_listener_counts"]},  # noqa: C416  # checks the pairs
+                done_positions=frozenset(connection.scalars(done)),
+            )
 
     def finish_run(
         self,
         run_id: str,
         finished_at: datetime,
         is_complete: bool,  # noqa: FBT001  the four facts of an end, in the order of Run's own fields
-        no_listener_counts: Iterable[tuple[str, int]] = (),
+        no_listener_counts: Iterable[tuple[str, int]] | None = (),
     ) -> None:
-        """Store how a run ended; a resumed run may be finished again, and the last end counts."""
+        """Store how a run ended; a resumed run may be finished again, and the last end counts.
+
+        no_listener_counts: None leaves those that append_packed stored.
+        """
+        values: _Row = {"finished_at_us": encode_time(finished_at), "is_complete": is_complete}
+        if no_listener_counts is not None:
+            values["no_listener_counts"] = [list(pair) for pair in no_listener_counts]
         with self._writing() as connection:
-            changed = connection.execute(
-                RUNS.update()
-                .where(RUNS.c.id == run_id)
-                .values(
-                    finished_at_us=encode_time(finished_at),
-                    is_complete=is_complete,
-                    no_listener_counts=[list(pair) for pair in no_listener_counts],
-                )
-            )
+            changed = connection.execute(RUNS.update().where(RUNS.c.id == run_id).values(values))
             if changed.rowcount == 0:
                 raise self._unknown_run(connection, run_id)
 
@@ -152,11 +189,26 @@ class Store:
             row = self._find_run(connection, reference)
             return StoredRun(
                 run=_decode_run(row),
-                hosts=tuple(self._read_hosts(connection, row)),
+                hosts=tuple(self._with_bytes(row, host) for host in self._read_hosts(connection, row)),
                 no_listener_counts=tuple((reason, count) for reason, count in row["no_listener_counts"]),
             )
 
+    def load_summary(self, reference: str) -> tuple[RunSummary, tuple[tuple[str, int], ...]]:
+        """Return a run without its hosts, and its no_listener_counts; reference as in load_run."""
+        with self._reading() as connection:
+            row = self._find_run(connection, reference)
+            of_run = HOSTS.c.run_number == row["number"]
+            host_count = connection.scalar(sa.select(sa.func.count()).select_from(HOSTS).where(of_run)) or 0
+            counts = tuple((reason, count) for reason, count in row["no_listener_counts"])
+            return RunSummary(run=_decode_run(row), host_count=host_count), counts
+
     def iter_hosts(self, reference: str) -> Iterator[HostRecord]:
+        """Yield what iter_stored yields as records; StoreError at a host whose bytes were not kept."""
+        with self._reading() as connection:
+            row = self._find_run(connection, reference)
+            yield from (self._with_bytes(row, host) for host in self._read_hosts(connection, row))
+
+    def iter_stored(self, reference: str) -> Iterator[StoredHost]:
         """Yield a run's hosts by position, holding only a few hundred in memory; reference as in load_run.
 
         They are those of the moment of the first one; close the iterator to let go of the database.
@@ -178,34 +230,70 @@ class Store:
             # JSON that is none, a time out of range: nothing that this program stored.
             raise StoreError(f"{self.location}: a row is damaged ({error})") from error
 
-    def _insert_hosts(
-        self, connection: sa.Connection, run_id: str, number: int, batch: list[tuple[int, HostRows]]
-    ) -> None:
+    def _insert_run(self, connection: sa.Connection, run: Run) -> int:
+        taken = connection.scalar(sa.select(RUNS.c.number).where(RUNS.c.id == run.id))
+        if taken is not None:
+            raise StoreError(f"{self.location}: there is a run {run.id!r} already")
+        connection.execute(RUNS.insert().values(_encode_run(run)))
+        return self._lock_run(connection, run.id)
+
+    def _lock_run(self, connection: sa.Connection, run_id: str) -> int:
+        number = connection.scalar(sa.select(RUNS.c.number).where(RUNS.c.id == run_id).with_for_update())
+        if number is None:
+            raise self._unknown_run(connection, run_id)
+        return int(number)
+
+    def _insert_hosts(self, connection: sa.Connection, run_id: str, number: int, batch: Sequence[PackedHost]) -> None:
+        batch = self._make_room(connection, run_id, number, batch)
         certificate_ids = _store_certificates(connection, batch)
-        hosts, endpoints, exchanges, links = [], [], [], []
-        for position, rows in batch:
-            key = {"run_number": number, "position": position}
-            hosts.append(key | rows.host)
-            endpoints += [key | row for row in rows.endpoints]
-            exchanges += [key | row for row in rows.exchanges]
-            links += [
-                key | {"ordinal": ordinal, "certificate_id": certificate_ids[der]}
-                for ordinal, der in enumerate(rows.certificates)
-            ]
-        try:
-            connection.execute(HOSTS.insert(), hosts)
-        except exc.IntegrityError as error:
-            taken = ", ".join(str(position) for position, _ in batch[:_LISTED_RUNS])
-            raise StoreError(
-                f"{self.location}: run {run_id!r} has a host already at one of the positions {taken}"
-                + (", ..." if len(batch) > _LISTED_RUNS else "")
-            ) from error
-        for table, rows_of_table in ((ENDPOINTS, endpoints), (EXCHANGES, exchanges), (HOST_CERTIFICATES, links)):
+        _store_parts(connection, batch)
+        rows = [
+            {
+                "run_number": number,
+                "position": host.position,
+                "host": encode_text(host.host),
+                "is_final": host.is_final,
+                "packed": host.blob,
+                "judged": None if host.judged is None else encode_bytes(host.judged),
+            }
+            for host in batch
+        ]
+        links = [
+            {
+                "run_number": number,
+                "position": host.position,
+                "ordinal": ordinal,
+                "certificate_id": certificate_ids[der],
+            }
+            for host in batch
+            for ordinal, der in enumerate(host.certificates)
+        ]
+        for table, rows_of_table in ((HOSTS, rows), (HOST_CERTIFICATES, links)):
             if rows_of_table:
                 connection.execute(table.insert(), rows_of_table)
 
+    def _make_room(
+        self, connection: sa.Connection, run_id: str, number: int, batch: Sequence[PackedHost]
+    ) -> list[PackedHost]:
+        """Return the hosts of a batch that are to be inserted, once those that they replace are gone."""
+        by_position = {host.position: host for host in batch}
+        if len(by_position) < len(batch):
+            raise StoreError(f"{self.location}: run {run_id!r} was given two hosts for one position")
+        here = (HOSTS.c.run_number == number, HOSTS.c.position.in_(by_position))
+        found = connection.execute(sa.select(HOSTS.c.position, HOSTS.c.is_final, HOSTS.c.packed).where(*here)).all()
+        if not found:
+            return list(batch)
+        taken = sorted(at for at, is_final, packed in found if is_final and packed != by_position[at].blob)
+        if taken:
+            text = ", ".join(map(str, taken[:_LISTED_RUNS])) + (", ..." if len(taken) > _LISTED_RUNS else "")
+            raise StoreError(f"{self.location}: run {run_id!r} has another host already at {text}")
+        if not all(is_final for _, is_final, _ in found):
+            connection.execute(HOSTS.delete().where(*here, sa.not_(HOSTS.c.is_final)))
+        done = {at for at, is_final, _ in found if is_final}
+        return [host for host in batch if host.position not in done]
+
     def _find_run(self, connection: sa.Connection, reference: str) -> _Row:
-        columns = sa.select(*_RUN_COLUMNS, RUNS.c.number, RUNS.c.no_listener_counts, RUNS.c.dictionary)
+        columns = sa.select(*_RUN_COLUMNS, RUNS.c.number, RUNS.c.no_listener_counts)
         if reference == "latest":
             newest = _read(connection, columns.order_by(*_NEWEST_FIRST).limit(1))
             if not newest:
@@ -231,32 +319,54 @@ class Store:
         hint = f"did you mean {_enumerate(nearest)}?" if nearest else f"the newest are {_enumerate(ids)}"
         return StoreError(f"{self.location}: there is no run {reference!r}; {hint}")
 
-    def _read_hosts(self, connection: sa.Connection, run: _Row) -> Iterator[HostRecord]:
+    def _with_bytes(self, run: _Row, host: StoredHost) -> HostRecord:
+        if not host.has_bytes:
+            raise StoreError(
+                f"{self.location}: run {run['id']!r}, host {host.position}: its bytes were not kept "
+                "(--keep-bytes none), only its judgement"
+            )
+        return host.record
+
+    def _read_hosts(self, connection: sa.Connection, run: _Row) -> Iterator[StoredHost]:
+        parts = _Parts(connection)
         last = None
         while True:
             of_run = HOSTS.c.run_number == run["number"]
             after = sa.true() if last is None else HOSTS.c.position > last
             statement = sa.select(HOSTS).where(of_run, after).order_by(HOSTS.c.position).limit(_BATCH_HOSTS)
-            hosts = _read(connection, statement)
+            hosts = connection.execute(statement).all()
             if not hosts:
                 return
-            first, last = hosts[0]["position"], hosts[-1]["position"]
-            endpoints = _read_by_position(connection, ENDPOINTS, run, first, last)
-            exchanges = _read_by_position(connection, EXCHANGES, run, first, last)
-            links = _read_by_position(connection, HOST_CERTIFICATES, run, first, last)
-            ders = _read_certificates(connection, {link["certificate_id"] for rows in links.values() for link in rows})
+            first, last = hosts[0].position, hosts[-1].position
+            links = _read_links(connection, run["number"], first, last)
+            ders = _read_certificates(connection, {number for numbers in links.values() for number in numbers})
             for host in hosts:
-                position = host["position"]
                 try:
-                    yield decode_host(
-                        host,
-                        endpoints.get(position, ()),
-                        exchanges.get(position, ()),
-                        [ders[link["certificate_id"]] for link in links.get(position, ())],
-                        run["dictionary"],
+                    record, kept = unpack(host.packed, [ders[at] for at in links.get(host.position, ())], parts)
+                    yield StoredHost(
+                        position=host.position,
+                        record=record,
+                        has_bytes=kept is not Kept.NOTHING,
+                        judged=None if host.judged is None else decode_bytes(host.judged),
+                        is_final=host.is_final,
                     )
                 except StoreError as error:
-                    raise StoreError(f"{self.location}: run {run['id']!r}, host {position}: {error}") from error
+                    raise StoreError(f"{self.location}: run {run['id']!r}, host {host.position}: {error}") from error
+
+
+class _Parts(dict[bytes, bytes]):
+    """The shared parts by digest, read when they are first asked for."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def __missing__(self, digest: bytes) -> bytes:
+        content = self._connection.scalar(sa.select(PARTS.c.content).where(PARTS.c.digest == digest))
+        if content is None or digest_of(content) != digest:
+            raise KeyError(digest.hex())
+        self[digest] = content
+        return bytes(content)
 
 
 _RUN_COLUMNS: Final = (
@@ -304,43 +414,73 @@ def _enumerate(ids: list[str]) -> str:
     return ", ".join(ids[:_LISTED_RUNS]) + (f" and {len(ids) - _LISTED_RUNS} more" if len(ids) > _LISTED_RUNS else "")
 
 
-def _store_certificates(connection: sa.Connection, batch: list[tuple[int, HostRows]]) -> dict[bytes, int]:
+def _encode_plan(plan: str) -> bytes:
+    return encode_bytes(plan.encode("utf-8", "surrogatepass"))
+
+
+def _decode_plan(stored: bytes) -> str:
+    return decode_bytes(stored).decode("utf-8", "surrogatepass")
+
+
+def _store_parts(connection: sa.Connection, batch: Sequence[PackedHost]) -> None:
+    contents = {part for host in batch for part in host.parts}
+    if any(host.has_forms for host in batch):
+        contents.add(current_forms().content)
+    by_digest = {digest_of(content): content for content in contents}
+    if by_digest:
+        statement = sa.select(PARTS.c.digest).where(PARTS.c.digest.in_(by_digest))
+        known = set(connection.scalars(statement))
+        missing = [{"digest": digest, "content": by_digest[digest]} for digest in sorted(by_digest.keys() - known)]
+        if missing:
+            connection.execute(_insert_if_absent(connection.dialect.name, PARTS, "digest"), missing)
+
+
+def _store_certificates(connection: sa.Connection, batch: Sequence[PackedHost]) -> dict[bytes, int]:
     """Return the id of each certificate (DER) of a batch, storing those that are new."""
-    ders = {der for _, rows in batch for der in rows.certificates}
+    ders = {der for host in batch for der in host.certificates}
     if not ders:
         return {}
     rows = {der: encode_certificate(der) for der in ders}
-    statement = sa.select(CERTIFICATES.c.sha256, CERTIFICATES.c.id).where(
-        CERTIFICATES.c.sha256.in_([row["sha256"] for row in rows.values()])
-    )
-    known = {row.sha256: row.id for row in connection.execute(statement)}
-    if missing := [row for row in rows.values() if row["sha256"] not in known]:
-        connection.execute(_insert_if_absent(connection.dialect.name), missing)
-        known = {row.sha256: row.id for row in connection.execute(statement)}
+    wanted = sorted(row["sha256"] for row in rows.values())
+    known: dict[bytes, int] = {}
+    for begin in range(0, len(wanted), _BATCH_HOSTS):
+        part = wanted[begin : begin + _BATCH_HOSTS]
+        statement = sa.select(CERTIFICATES.c.sha256, CERTIFICATES.c.id).where(CERTIFICATES.c.sha256.in_(part))
+        known |= {row.sha256: row.id for row in connection.execute(statement)}
+        missing = [row for row in rows.values() if row["sha256"] in part and row["sha256"] not in known]
+        if missing:
+            connection.execute(_insert_if_absent(connection.dialect.name, CERTIFICATES, "sha256"), missing)
+            known |= {row.sha256: row.id for row in connection.execute(statement)}
     return {der: known[row["sha256"]] for der, row in rows.items()}
 
 
-def _insert_if_absent(dialect: str) -> sa.Insert:
-    # Where writers work side by side, another may have stored the certificate since it was looked for.
+def _insert_if_absent(dialect: str, table: sa.Table, key: str) -> sa.Insert:
+    # Where writers work side by side, another may have stored the row since it was looked for.
     if dialect == "postgresql":
         from sqlalchemy.dialects import postgresql  # noqa: PLC0415  # a tenth of a small scan's start-up
 
-        return postgresql.insert(CERTIFICATES).on_conflict_do_nothing(index_elements=["sha256"])
+        return postgresql.insert(table).on_conflict_do_nothing(index_elements=[key])
     if dialect == "sqlite":
-        return sqlite.insert(CERTIFICATES).on_conflict_do_nothing(index_elements=["sha256"])
-    return CERTIFICATES.insert()
+        return sqlite.insert(table).on_conflict_do_nothing(index_elements=[key])
+    return table.insert()
 
 
 def _read(connection: sa.Connection, statement: sa.Select[Any]) -> list[_Row]:
     return [row._asdict() for row in connection.execute(statement)]
 
 
-def _read_by_position(
-    connection: sa.Connection, table: sa.Table, run: _Row, first: int, last: int
-) -> dict[int, list[_Row]]:
-    statement = sa.select(table).where(table.c.run_number == run["number"], table.c.position.between(first, last))
-    rows = _read(connection, statement.order_by(table.c.position, table.c.ordinal))
-    return {position: list(group) for position, group in groupby(rows, key=itemgetter("position"))}
+def _read_links(connection: sa.Connection, run_number: int, first: int, last: int) -> dict[int, list[int]]:
+    """Return the ids of the certificates of each host from first to last, in order."""
+    table = HOST_CERTIFICATES
+    statement = (
+        sa.select(table.c.position, table.c.certificate_id)
+        .where(table.c.run_number == run_number, table.c.position.between(first, last))
+        .order_by(table.c.position, table.c.ordinal)
+    )
+    links: dict[int, list[int]] = {}
+    for position, certificate_id in connection.execute(statement):
+        links.setdefault(position, []).append(certificate_id)
+    return links
 
 
 def _read_certificates(connection: sa.Connection, ids: set[int]) -> dict[int, bytes]:

@@ -9,7 +9,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Double,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -22,7 +21,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The newest migration's revision, written here so that opening a current database need not import Alembic."""
 
 METADATA: Final = MetaData(
@@ -48,8 +47,23 @@ RUNS: Final = Table(
     Column("tool_version", Text, nullable=False),
     Column("command", Text, nullable=False),
     Column("no_listener_counts", JSON, nullable=False),
-    # What this run's hosts have in common on the wire, for compression; see encoding.plan_dictionary.
-    Column("dictionary", LargeBinary),
+)
+
+# What a run needs to be resumed. In tables of their own, because SQLite writes a changed row anew as a whole: the plan
+# may be large and never changes, the progress changes every second.
+PLANS: Final = Table(
+    "plans",
+    METADATA,
+    Column("run_number", Integer, ForeignKey("runs.number", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("options", Text, nullable=False),
+    Column("plan", LargeBinary, nullable=False),
+)
+
+CHECKPOINTS: Final = Table(
+    "checkpoints",
+    METADATA,
+    Column("run_number", Integer, ForeignKey("runs.number", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("progress", LargeBinary, nullable=False),
 )
 
 HOSTS: Final = Table(
@@ -57,56 +71,21 @@ HOSTS: Final = Table(
     METADATA,
     Column("run_number", Integer, ForeignKey("runs.number", ondelete="CASCADE"), primary_key=True),
     Column("position", BigInteger, primary_key=True, autoincrement=False),
-    # For queries by people and other programs; the record itself is rebuilt from the columns after it.
+    # For queries by people and other programs; the record is rebuilt from what is packed.
     Column("host", Text, nullable=False),
-    Column("target", JSON, nullable=False),
-    Column("resolution", JSON, nullable=False),
-    Column("stopped", Text),
-    # Last, so that SQLite reads its overflow pages only when it is asked for.
-    Column("wire", LargeBinary, nullable=False),
+    # False for a host that was interrupted: it is replaced when the run is resumed.
+    Column("is_final", Boolean, nullable=False),
+    Column("packed", LargeBinary, nullable=False),
+    # Its judgement, where its bytes were not kept.
+    Column("judged", LargeBinary),
 )
 
-ENDPOINTS: Final = Table(
-    "endpoints",
+# What packed hosts refer to and many of them share, by digest (scanner.store.hello_forms.digest_of).
+PARTS: Final = Table(
+    "parts",
     METADATA,
-    Column("run_number", Integer, primary_key=True),
-    Column("position", BigInteger, primary_key=True, autoincrement=False),
-    Column("ordinal", Integer, primary_key=True, autoincrement=False),
-    Column("host", Text, nullable=False),
-    Column("address", Text, nullable=False),
-    Column("port", Integer, nullable=False),
-    Column("server_name", Text),
-    Column("upgrade", Text, nullable=False),
-    Column("is_optional", Boolean, nullable=False),
-    # False for an endpoint that only an exchange names.
-    Column("is_listed", Boolean, nullable=False),
-    ForeignKeyConstraint(["run_number", "position"], ["hosts.run_number", "hosts.position"], ondelete="CASCADE"),
-    sqlite_with_rowid=False,
-)
-
-EXCHANGES: Final = Table(
-    "exchanges",
-    METADATA,
-    Column("run_number", Integer, primary_key=True),
-    Column("position", BigInteger, primary_key=True, autoincrement=False),
-    Column("ordinal", Integer, primary_key=True, autoincrement=False),
-    Column("request_id", BigInteger, nullable=False),
-    Column("probe", Text, nullable=False),
-    Column("endpoint_ordinal", Integer, nullable=False),
-    Column("version", Text),
-    Column("variant", Text),
-    Column("path", Text),
-    Column("deadline_s", Double, nullable=False),
-    Column("max_bytes", BigInteger, nullable=False),
-    Column("started_at_us", BigInteger, nullable=False),
-    Column("elapsed_s", Double, nullable=False),
-    Column("ending", Text, nullable=False),
-    Column("os_error", Text),
-    Column("sent_bytes", BigInteger, nullable=False),
-    Column("received_bytes", BigInteger, nullable=False),
-    Column("engine", JSON(none_as_null=True)),
-    ForeignKeyConstraint(["run_number", "position"], ["hosts.run_number", "hosts.position"], ondelete="CASCADE"),
-    sqlite_with_rowid=False,
+    Column("digest", LargeBinary(8), primary_key=True),
+    Column("content", LargeBinary, nullable=False),
 )
 
 CERTIFICATES: Final = Table(

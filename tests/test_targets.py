@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from scanner.model.subjects import Role, is_address
 from scanner.sweep.plan import plan_targets
+from scanner.target_forms import NEVER_SCANNED
 from scanner.target_lines import OPTIONS
 from scanner.targets import (
     SECTIONS,
@@ -352,6 +353,22 @@ def test_every_block_of_target_lines_in_the_documentation_parses():
         parsed = parse_targets(block, source="docs")
         assert parsed.errors == ()
         assert parsed.warnings == ()
+
+
+def test_the_exclude_file_in_the_documentation_is_one():
+    text = (ROOT / "docs/targets.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```excludes\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    parsed = parse_excludes(block, source="docs")
+    assert parsed.errors == ()
+    assert len(parsed.excludes) == 4
+
+
+def test_what_is_never_scanned_is_documented_whole():
+    text = (ROOT / "docs/targets.md").read_text(encoding="utf-8")
+    section = text.partition("## What is never scanned")[2].partition("\n## ")[0]
+    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("|")]
+    documented = {ipaddress.ip_network(word.strip()) for cell in cells[2:] for word in cell.split(",")}
+    assert documented == set(NEVER_SCANNED)
 
 
 def test_every_example_of_a_target_form_in_the_documentation_parses():

@@ -735,7 +735,7 @@
 
   // Networks: the first stand in the page, the others are made on demand
 
-  const NETWORKS_MORE = 100;
+  const NETWORKS_MORE = 50;
 
   function networkBar(name, counts) {
     const all = counts.reduce((one, other) => one + other, 0);

@@ -25,7 +25,7 @@ from scanner.reports.html_data import (
     TABLE_LIMIT,
     make_readable,
 )
-from scanner.reports.html_index import SHOWN_GROUPS, Networks, build_alike, iter_details, iter_index, maybe_networks
+from scanner.reports.html_index import SHOWN_NETWORKS, Networks, build_alike, iter_details, iter_index, maybe_networks
 from scanner.reports.html_notices import build_notices, build_sweep_facts
 from scanner.reports.html_table import HostTable
 from scanner.reports.objects import JsonObject
@@ -118,7 +118,7 @@ def _build_networks(networks: Networks | None) -> list[JsonObject]:
             "total": not_ready + unknown + ready,
             "parts": _build_parts({"not-ready": not_ready, "unknown": unknown, "ready": ready}),
         }
-        for name, not_ready, unknown, ready in (networks.rows[:SHOWN_GROUPS] if networks else ())
+        for name, not_ready, unknown, ready in (networks.rows[:SHOWN_NETWORKS] if networks else ())
     ]
 
 

@@ -22,6 +22,7 @@ from markupsafe import Markup
 
 from scanner.reports.html_data import (
     SLOTS,
+    TEXT_LIMIT,
     bound_names,
     clean_text,
     cut_to_second,
@@ -34,6 +35,8 @@ from scanner.reports.objects import JsonObject
 
 ADDRESS_SLOTS = len(SLOTS) - 2
 """How many addresses other than the name have a slot; the first slot is the name's, the last the next time's."""
+LONG_FROM = TEXT_LIMIT // 2
+"""Texts with slots are shorter than this many characters."""
 REST_LIMIT = 2_000
 """Most different remainders (issuer, key, trust) of certificates that are numbered."""
 PACKED_FROM = 600
@@ -144,13 +147,20 @@ def is_shareable(form: list[Any]) -> bool:
     host, findings = form
     same = [host["tags"], host["vendor"], host["farm"], host["cloud"], host["role"], host["readiness"], host["stopped"]]
     same += [[finding[key] for key in ("rule", "title", "advice", "citations")] for finding in findings]
-    return not _IN_TEXT.search(_encode(same)) and not _has_long_text(form)
+    return not _IN_TEXT.search(_encode(same))
+
+
+def has_long_text(template_text: str) -> bool:
+    """Tell whether a text with slots is so long that it may be cut, which must not depend on what is filled in."""
+    # Inside a string of JSON a quote stands after a backslash, so this splits no string; mostly it is answer enough.
+    if max(map(len, template_text.split('", "'))) <= LONG_FROM:
+        return False
+    return _has_long_text(read_form(template_text))
 
 
 def _has_long_text(value: Any) -> bool:
-    """Tell whether a text with slots is so long that it may be cut, which must not depend on what is filled in."""
     if isinstance(value, str):
-        return len(value) > 500 and _IN_TEXT.search(value) is not None
+        return len(value) > LONG_FROM and _IN_TEXT.search(value) is not None
     if isinstance(value, dict):
         return any(_has_long_text(item) for item in (*value, *value.values()))
     return isinstance(value, list) and any(map(_has_long_text, value))

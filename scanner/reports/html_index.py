@@ -29,8 +29,10 @@ from scanner.reports.objects import JsonObject
 
 GROUPED_FROM = 500
 """From this many hosts on they are also shown by network and by answer."""
-SHOWN_GROUPS = 25
-"""Most networks and most answers that are shown at once."""
+SHOWN_NETWORKS = 10
+"""Networks that are shown at once."""
+SHOWN_ANSWERS = 12
+"""Most answers that are shown."""
 _CHUNK = 10_000
 _WIDER = {24: 16, 64: 48}
 
@@ -89,7 +91,7 @@ def build_alike(table: HostTable) -> tuple[list[JsonObject], int]:
         )
         group["host_count"] += count
         group["tones"] = "".join(map(_worse, group["tones"], kind.tones))
-    most = sorted(groups.values(), key=lambda group: -group["host_count"])[:SHOWN_GROUPS]
+    most = sorted(groups.values(), key=lambda group: -group["host_count"])[:SHOWN_ANSWERS]
     most.sort(key=lambda group: (READINESS_ORDER.index(group["readiness"]), -group["host_count"]))
     for group in most:
         group["cells"] = render_cells(group["states"], group["tones"], 0)
@@ -149,12 +151,13 @@ def iter_details(details: Mapping[str, Any]) -> Iterator[Markup]:
 
 def _iter_object(members: Mapping[str, Any]) -> Iterator[Markup]:
     for place, (name, value) in enumerate(members.items()):
-        yield Markup("%s%s:") % (Markup("," if place else "{"), render_data_island(name))
+        yield Markup(",") if place else Markup("{")
+        yield render_data_island(name) + Markup(":")
         if isinstance(value, array):
             yield Markup("[")
             for start in range(0, len(value), _CHUNK):
                 numbers = ",".join(map(str, value[start : start + _CHUNK]))
-                yield Markup(f"{',' if start else ''}{numbers}")  # noqa: S704 - digits
+                yield Markup(f"{',' if start else ''}{numbers}")  # noqa: S704 - digits and commas
             yield Markup("]")
         elif isinstance(value, list) and len(value) > _CHUNK:
             yield Markup("[")

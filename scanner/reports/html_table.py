@@ -26,6 +26,7 @@ from scanner.reports.html_forms import (
     Times,
     build_template,
     fill,
+    has_long_text,
     is_shareable,
     list_others,
     make_findings_readable,
@@ -33,7 +34,7 @@ from scanner.reports.html_forms import (
 )
 from scanner.reports.objects import JsonObject
 
-FORM_BYTES = 10_000_000
+FORM_BYTES = 8_000_000
 """About how many bytes of forms are kept; what is beyond the worst hosts' details is left out."""
 DETAIL_BYTES = 26_000_000
 """About how many bytes of details a file holds."""
@@ -139,7 +140,7 @@ class HostTable:
             return template, form
         if template.digest not in self._forms:
             read = read_form(template.text)
-            if read is not None and is_shareable(read):
+            if read is not None and is_shareable(read) and not has_long_text(template.text):
                 return template, self._add_form(template, read[0], host, findings)
             self._forms[template.digest] = None  # hosts with this text have a form each
         template = build_template(host, findings, self._times, is_own=True)

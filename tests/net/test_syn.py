@@ -239,6 +239,14 @@ def test_syn_is_what_the_rfc_says(ends, version):
     assert len({packet.sequence for packet in seen}) == len(set(asked))
 
 
+def raw_of(prober, version):
+    return prober._ipv4 if version == 4 else prober._maybe_ipv6
+
+
+def detach_filter(raw):
+    raw.setsockopt(socket.SOL_SOCKET, 27, 0)  # SO_DETACH_FILTER
+
+
 class Fixed:
     """Stands for the keyed hash: every cookie is the same."""
 
@@ -290,8 +298,12 @@ def test_acknowledgement_of_the_highest_cookie_is_zero():
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_only_the_answer_to_our_syn_counts(ends, version):
-    """The peer's own kernel is silent; answers are forged beside it, wrong ones first, then a right one of each."""
+@pytest.mark.parametrize("is_filtered", [True, False])
+def test_only_the_answer_to_our_syn_counts(ends, version, is_filtered):
+    """The peer's own kernel is silent; answers are forged beside it, wrong ones first, then a right one of each.
+
+    Without the filter too: what came before it was there is read like the rest.
+    """
     scanner, peer = ends
     address, other = address_in_block(version, 7), address_in_block(version, 8)
     drop(peer, version, [address, other])
@@ -305,6 +317,8 @@ def test_only_the_answer_to_our_syn_counts(ends, version):
 
     async def sweep():
         async with probing() as (prober, answers):
+            if not is_filtered:
+                detach_filter(raw_of(prober, version))
             with Wire(peer) as wire:
                 prober.send(number_of(address), version, 443)
                 asked = wire.next(SYN)
@@ -325,6 +339,7 @@ def test_only_the_answer_to_our_syn_counts(ends, version):
                 segment(flags=ACK),
                 segment(flags=FIN | ACK),
                 segment(flags=PSH | ACK),
+                segment()[:19],
                 segment()[:14],
                 segment()[:4],
                 b"",
@@ -388,13 +403,16 @@ def test_ordinary_connections_go_on_beside_it(ends):
 def test_other_traffic_stays_in_the_kernel(version, address):
     async def main():
         async with probing() as (prober, _):
-            raw = prober._ipv4 if version == 4 else prober._maybe_ipv6
+            raw = raw_of(prober, version)
             with listen(address) as listener, socket.socket(FAMILY[version]) as client:
                 client.connect(listener.getsockname())
+                # What is for our port and answers nothing.
+                with socket.socket(FAMILY[version]) as other:
+                    assert other.connect_ex((address, prober.source_port)) == errno.ECONNREFUSED
                 with pytest.raises(BlockingIOError):
                     raw.recv(100)
                 # Without the filter it would be there.
-                raw.setsockopt(socket.SOL_SOCKET, 27, 0)  # SO_DETACH_FILTER
+                detach_filter(raw)
                 client.send(b"x")
                 assert raw.recv(100)
 
@@ -527,7 +545,7 @@ def test_full_buffer_is_told_and_passes(ends, version):
 
     async def sweep():
         async with probing() as (prober, answers):
-            raw = prober._ipv4 if version == 4 else prober._maybe_ipv6
+            raw = raw_of(prober, version)
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the kernel's least
 
             def fill():
@@ -615,7 +633,8 @@ def test_machine_without_ipv6_still_has_ipv4(monkeypatch):
 def test_nothing_is_left_after_close_even_from_inside_an_answer():
     async def main():
         before = open_descriptors()
-        heard = []
+        heard, wrong = [], []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: wrong.append(context))
 
         def stop(*answer):
             heard.append(answer)
@@ -630,6 +649,7 @@ def test_nothing_is_left_after_close_even_from_inside_an_answer():
             await asyncio.sleep(0.1)
             prober.close()
             assert heard == [(number_of("127.0.0.1"), 4, port, True)]
+            assert wrong == []
             assert prober.lost_count == 0
             with pytest.raises(OSError, match="Bad file descriptor"):
                 prober.send(number_of("127.0.0.1"), 4, port)

@@ -132,7 +132,9 @@ class SynProber:
         """Send one SYN to port of an address, given as a number and its version (4 or 6).
 
         Raises BlockingIOError when the socket's buffer is full (nothing was sent: wait a millisecond, try again), and
-        the OSError that connecting would give where there is no route or the local firewall refuses.
+        the OSError that connecting would give where there is no route or the local firewall refuses. In a network of
+        our own link, a SYN to a neighbour that is not there holds room in that buffer until the kernel gives up asking
+        for it (3 s): some hundred such addresses are under way at once, not more.
         """
         try:
             if version == 6:

@@ -7,12 +7,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from scanner.store.stored import RunSummary, StoredRun, StoreError
+from scanner.store.stored import Checkpoint, KeepBytes, PackedHost, RunSummary, StoredHost, StoredRun, StoreError
 
 if TYPE_CHECKING:
     from scanner.store.database import Store, open_store
 
-__all__ = ["RunSummary", "Store", "StoreError", "StoredRun", "open_store"]
+__all__ = [
+    "Checkpoint",
+    "KeepBytes",
+    "PackedHost",
+    "RunSummary",
+    "Store",
+    "StoreError",
+    "StoredHost",
+    "StoredRun",
+    "open_store",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
-import difflib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
 
 from scanner.model.runs import HostRecord, Run
 from scanner.store.encoding import (
     decode_bytes,
-    decode_certificate,
     decode_text,
-    decode_time,
     encode_bytes,
-    encode_certificate,
     encode_text,
     encode_time,
 )
-from scanner.store.hello_forms import current_forms, digest_of
 from scanner.store.opening import begin_reading, begin_writing, open_engine, translated
-from scanner.store.packing import Kept, pack_record, unpack
+from scanner.store.packing import pack_record
+from scanner.store.rows import (
+    NEWEST_FIRST,
+    RUN_COLUMNS,
+    Parts,
+    Row,
+    decode_plan,
+    decode_run,
+    encode_plan,
+    encode_run,
+    find_run,
+    read,
+    read_certificates,
+    read_links,
+    store_certificates,
+    store_parts,
+    unknown_run,
+)
 from scanner.store.schema import CERTIFICATES, CHECKPOINTS, HOST_CERTIFICATES, HOSTS, PARTS, PLANS, RUNS
-from scanner.store.stored import Checkpoint, KeepBytes, PackedHost, RunSummary, StoredHost, StoredRun, StoreError
+from scanner.store.stored import Checkpoint, KeepBytes, Kept, PackedHost, RunSummary, StoredHost, StoredRun, StoreError
+from scanner.store.unpacking import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,8 +47,6 @@ if TYPE_CHECKING:
 _BATCH_HOSTS: Final = 200
 _BATCH_BYTES: Final = 8 * 2**20
 _LISTED_RUNS: Final = 5
-
-_Row = dict[str, Any]
 
 
 def open_store(url_or_path: str | Path, *, must_exist: bool = False, busy_timeout_s: float = 10.0) -> Store:
@@ -77,10 +87,7 @@ class Store:
         plan and options are for load_checkpoint; merge_runs reads ``seed`` and ``shard`` of options (JSON).
         """
         with self._writing() as connection:
-            number = self._insert_run(connection, run)
-            if plan or options:
-                row = {"run_number": number, "options": encode_text(options), "plan": _encode_plan(plan)}
-                connection.execute(PLANS.insert().values(row))
+            self._insert_run(connection, run, plan, options)
 
     def append_host(self, run_id: str, position: int, record: HostRecord) -> None:
         """Store one host of a run at its position, in a transaction of its own."""
@@ -107,23 +114,24 @@ class Store:
         """
         with self._writing() as connection:
             number = self._lock_run(connection, run_id)
-            batch: list[PackedHost] = []
-            batch_bytes = 0
-            for host in hosts:
-                batch.append(host)
-                batch_bytes += len(host.blob) + sum(map(len, host.certificates))
-                if len(batch) >= _BATCH_HOSTS or batch_bytes >= _BATCH_BYTES:
-                    self._insert_hosts(connection, run_id, number, batch)
-                    batch, batch_bytes = [], 0
-            if batch:
-                self._insert_hosts(connection, run_id, number, batch)
+            self._insert_batches(connection, run_id, number, hosts)
             if checkpoint is not None:
                 of_run = CHECKPOINTS.c.run_number == number
                 if connection.execute(CHECKPOINTS.update().where(of_run).values(progress=checkpoint)).rowcount == 0:
                     connection.execute(CHECKPOINTS.insert().values(run_number=number, progress=checkpoint))
             if counts is not None:
-                pairs = [list(pair) for pair in sorted(counts.items())]
-                connection.execute(RUNS.update().where(RUNS.c.number == number).values(no_listener_counts=pairs))
+                _update_counts(connection, number, counts)
+
+    def insert_run(
+        self, run: Run, *, plan: str, options: str, hosts: Iterable[PackedHost], counts: Mapping[str, int]
+    ) -> int:
+        """Store a whole run in one transaction and return the number of its hosts; for merge_runs."""
+        with self._writing() as connection:
+            number = self._insert_run(connection, run, plan, options)
+            self._insert_batches(connection, run.id, number, hosts)
+            _update_counts(connection, number, counts)
+            of_run = HOSTS.c.run_number == number
+            return connection.scalar(sa.select(sa.func.count()).select_from(HOSTS).where(of_run)) or 0
 
     def load_checkpoint(self, reference: str, *, below: int | None = None) -> Checkpoint:
         """Return what a run needs to go on; reference as in load_run.
@@ -131,7 +139,7 @@ class Store:
         below: done_positions has only those below this one (the named targets of a run over ranges); None for all.
         """
         with self._reading() as connection:
-            row = self._find_run(connection, reference)
+            row = find_run(connection, reference, self.location)
             number = row["number"]
             plan = connection.execute(sa.select(PLANS).where(PLANS.c.run_number == number)).one_or_none()
             progress = connection.scalar(sa.select(CHECKPOINTS.c.progress).where(CHECKPOINTS.c.run_number == number))
@@ -139,8 +147,8 @@ class Store:
             if below is not None:
                 done = done.where(HOSTS.c.position < below)
             return Checkpoint(
-                run=_decode_run(row),
-                plan="" if plan is None else _decode_plan(plan.plan),
+                run=decode_run(row),
+                plan="" if plan is None else decode_plan(plan.plan),
                 options="" if plan is None else decode_text(plan.options),
                 progress=progress,
                 counts={reason: count for reason, count in row["no_listener_counts"]},  # noqa: C416  # checks the pairs
@@ -158,19 +166,19 @@ class Store:
 
         no_listener_counts: None leaves those that append_packed stored.
         """
-        values: _Row = {"finished_at_us": encode_time(finished_at), "is_complete": is_complete}
+        values: Row = {"finished_at_us": encode_time(finished_at), "is_complete": is_complete}
         if no_listener_counts is not None:
             values["no_listener_counts"] = [list(pair) for pair in no_listener_counts]
         with self._writing() as connection:
             changed = connection.execute(RUNS.update().where(RUNS.c.id == run_id).values(values))
             if changed.rowcount == 0:
-                raise self._unknown_run(connection, run_id)
+                raise unknown_run(connection, run_id, self.location)
 
     def delete_run(self, run_id: str) -> None:
         """Delete a run, what was learned in it, and the certificates no other run has; takes the whole id only."""
         with self._writing() as connection:
             if connection.execute(RUNS.delete().where(RUNS.c.id == run_id)).rowcount == 0:
-                raise self._unknown_run(connection, run_id)
+                raise unknown_run(connection, run_id, self.location)
             is_used = sa.exists().where(HOST_CERTIFICATES.c.certificate_id == CERTIFICATES.c.id)
             connection.execute(CERTIFICATES.delete().where(~is_used))
 
@@ -180,15 +188,15 @@ class Store:
             sa.select(sa.func.count()).select_from(HOSTS).where(HOSTS.c.run_number == RUNS.c.number).scalar_subquery()
         )
         with self._reading() as connection:
-            rows = _read(connection, sa.select(*_RUN_COLUMNS, host_count.label("host_count")).order_by(*_NEWEST_FIRST))
-            return tuple(RunSummary(run=_decode_run(row), host_count=row["host_count"]) for row in rows)
+            rows = read(connection, sa.select(*RUN_COLUMNS, host_count.label("host_count")).order_by(*NEWEST_FIRST))
+            return tuple(RunSummary(run=decode_run(row), host_count=row["host_count"]) for row in rows)
 
     def load_run(self, reference: str) -> StoredRun:
         """Return a run with all its hosts as of this moment; reference is an id, the begin of one, or ``latest``."""
         with self._reading() as connection:
-            row = self._find_run(connection, reference)
+            row = find_run(connection, reference, self.location)
             return StoredRun(
-                run=_decode_run(row),
+                run=decode_run(row),
                 hosts=tuple(self._with_bytes(row, host) for host in self._read_hosts(connection, row)),
                 no_listener_counts=tuple((reason, count) for reason, count in row["no_listener_counts"]),
             )
@@ -196,16 +204,16 @@ class Store:
     def load_summary(self, reference: str) -> tuple[RunSummary, tuple[tuple[str, int], ...]]:
         """Return a run without its hosts, and its no_listener_counts; reference as in load_run."""
         with self._reading() as connection:
-            row = self._find_run(connection, reference)
+            row = find_run(connection, reference, self.location)
             of_run = HOSTS.c.run_number == row["number"]
             host_count = connection.scalar(sa.select(sa.func.count()).select_from(HOSTS).where(of_run)) or 0
             counts = tuple((reason, count) for reason, count in row["no_listener_counts"])
-            return RunSummary(run=_decode_run(row), host_count=host_count), counts
+            return RunSummary(run=decode_run(row), host_count=host_count), counts
 
     def iter_hosts(self, reference: str) -> Iterator[HostRecord]:
         """Yield what iter_stored yields as records; StoreError at a host whose bytes were not kept."""
         with self._reading() as connection:
-            row = self._find_run(connection, reference)
+            row = find_run(connection, reference, self.location)
             yield from (self._with_bytes(row, host) for host in self._read_hosts(connection, row))
 
     def iter_stored(self, reference: str) -> Iterator[StoredHost]:
@@ -214,7 +222,7 @@ class Store:
         They are those of the moment of the first one; close the iterator to let go of the database.
         """
         with self._reading() as connection:
-            yield from self._read_hosts(connection, self._find_run(connection, reference))
+            yield from self._read_hosts(connection, find_run(connection, reference, self.location))
 
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
@@ -230,23 +238,39 @@ class Store:
             # JSON that is none, a time out of range: nothing that this program stored.
             raise StoreError(f"{self.location}: a row is damaged ({error})") from error
 
-    def _insert_run(self, connection: sa.Connection, run: Run) -> int:
+    def _insert_run(self, connection: sa.Connection, run: Run, plan: str, options: str) -> int:
         taken = connection.scalar(sa.select(RUNS.c.number).where(RUNS.c.id == run.id))
         if taken is not None:
             raise StoreError(f"{self.location}: there is a run {run.id!r} already")
-        connection.execute(RUNS.insert().values(_encode_run(run)))
-        return self._lock_run(connection, run.id)
+        connection.execute(RUNS.insert().values(encode_run(run)))
+        number = self._lock_run(connection, run.id)
+        if plan or options:
+            row = {"run_number": number, "options": encode_text(options), "plan": encode_plan(plan)}
+            connection.execute(PLANS.insert().values(row))
+        return number
 
     def _lock_run(self, connection: sa.Connection, run_id: str) -> int:
         number = connection.scalar(sa.select(RUNS.c.number).where(RUNS.c.id == run_id).with_for_update())
         if number is None:
-            raise self._unknown_run(connection, run_id)
+            raise unknown_run(connection, run_id, self.location)
         return int(number)
+
+    def _insert_batches(self, connection: sa.Connection, run_id: str, number: int, hosts: Iterable[PackedHost]) -> None:
+        batch: list[PackedHost] = []
+        batch_bytes = 0
+        for host in hosts:
+            batch.append(host)
+            batch_bytes += len(host.blob) + sum(map(len, host.certificates))
+            if len(batch) >= _BATCH_HOSTS or batch_bytes >= _BATCH_BYTES:
+                self._insert_hosts(connection, run_id, number, batch)
+                batch, batch_bytes = [], 0
+        if batch:
+            self._insert_hosts(connection, run_id, number, batch)
 
     def _insert_hosts(self, connection: sa.Connection, run_id: str, number: int, batch: Sequence[PackedHost]) -> None:
         batch = self._make_room(connection, run_id, number, batch)
-        certificate_ids = _store_certificates(connection, batch)
-        _store_parts(connection, batch)
+        certificate_ids = store_certificates(connection, batch)
+        store_parts(connection, batch)
         rows = [
             {
                 "run_number": number,
@@ -292,34 +316,24 @@ class Store:
         done = {at for at, is_final, _ in found if is_final}
         return [host for host in batch if host.position not in done]
 
-    def _find_run(self, connection: sa.Connection, reference: str) -> _Row:
-        columns = sa.select(*_RUN_COLUMNS, RUNS.c.number, RUNS.c.no_listener_counts)
-        if reference == "latest":
-            newest = _read(connection, columns.order_by(*_NEWEST_FIRST).limit(1))
-            if not newest:
-                raise StoreError(f"{self.location}: no run is stored yet")
-            return newest[0]
-        exact = _read(connection, columns.where(RUNS.c.id == reference))
-        if exact:
-            return exact[0]
-        # substr and not LIKE, which ignores case on SQLite and gives % and _ a meaning.
-        begins = sa.func.substr(RUNS.c.id, 1, len(reference)) == reference
-        found = _read(connection, columns.where(begins).order_by(*_NEWEST_FIRST)) if reference else []
-        if not found:
-            raise self._unknown_run(connection, reference)
-        if len(found) > 1:
-            raise StoreError(f"{self.location}: {reference!r} may mean {_enumerate([row['id'] for row in found])}")
-        return found[0]
+    def iter_packed(self, reference: str) -> Iterator[PackedHost]:
+        """Yield what append_packed was given, by position, with all parts that the blobs refer to; for merge_runs."""
+        with self._reading() as connection:
+            row = find_run(connection, reference, self.location)
+            parts = tuple(bytes(content) for content in connection.scalars(sa.select(PARTS.c.content)))
+            for host, ders in self._read_rows(connection, row):
+                yield PackedHost(
+                    position=host.position,
+                    host=decode_text(host.host),
+                    blob=host.packed,
+                    certificates=tuple(ders),
+                    parts=parts,
+                    judged=None if host.judged is None else decode_bytes(host.judged),
+                    is_final=host.is_final,
+                )
+                parts = ()  # once is enough
 
-    def _unknown_run(self, connection: sa.Connection, reference: str) -> StoreError:
-        ids = list(connection.scalars(sa.select(RUNS.c.id).order_by(*_NEWEST_FIRST)))
-        if not ids:
-            return StoreError(f"{self.location}: there is no run {reference!r}; no run is stored yet")
-        nearest = difflib.get_close_matches(reference, ids, n=3)
-        hint = f"did you mean {_enumerate(nearest)}?" if nearest else f"the newest are {_enumerate(ids)}"
-        return StoreError(f"{self.location}: there is no run {reference!r}; {hint}")
-
-    def _with_bytes(self, run: _Row, host: StoredHost) -> HostRecord:
+    def _with_bytes(self, run: Row, host: StoredHost) -> HostRecord:
         if not host.has_bytes:
             raise StoreError(
                 f"{self.location}: run {run['id']!r}, host {host.position}: its bytes were not kept "
@@ -327,8 +341,8 @@ class Store:
             )
         return host.record
 
-    def _read_hosts(self, connection: sa.Connection, run: _Row) -> Iterator[StoredHost]:
-        parts = _Parts(connection)
+    def _read_rows(self, connection: sa.Connection, run: Row) -> Iterator[tuple[Any, list[bytes]]]:
+        """Yield the rows of hosts by position, each with its certificates."""
         last = None
         while True:
             of_run = HOSTS.c.run_number == run["number"]
@@ -338,156 +352,28 @@ class Store:
             if not hosts:
                 return
             first, last = hosts[0].position, hosts[-1].position
-            links = _read_links(connection, run["number"], first, last)
-            ders = _read_certificates(connection, {number for numbers in links.values() for number in numbers})
+            links = read_links(connection, run["number"], first, last)
+            ders = read_certificates(connection, {number for numbers in links.values() for number in numbers})
             for host in hosts:
-                try:
-                    record, kept = unpack(host.packed, [ders[at] for at in links.get(host.position, ())], parts)
-                    yield StoredHost(
-                        position=host.position,
-                        record=record,
-                        has_bytes=kept is not Kept.NOTHING,
-                        judged=None if host.judged is None else decode_bytes(host.judged),
-                        is_final=host.is_final,
-                    )
-                except StoreError as error:
-                    raise StoreError(f"{self.location}: run {run['id']!r}, host {host.position}: {error}") from error
+                yield host, [ders[number] for number in links.get(host.position, ())]
+
+    def _read_hosts(self, connection: sa.Connection, run: Row) -> Iterator[StoredHost]:
+        parts = Parts(connection)
+        for host, ders in self._read_rows(connection, run):
+            try:
+                record, kept = unpack(host.packed, ders, parts)
+                judged = None if host.judged is None else decode_bytes(host.judged)
+            except StoreError as error:
+                raise StoreError(f"{self.location}: run {run['id']!r}, host {host.position}: {error}") from error
+            yield StoredHost(
+                position=host.position,
+                record=record,
+                has_bytes=kept is not Kept.NOTHING,
+                judged=judged,
+                is_final=host.is_final,
+            )
 
 
-class _Parts(dict[bytes, bytes]):
-    """The shared parts by digest, read when they are first asked for."""
-
-    def __init__(self, connection: sa.Connection) -> None:
-        super().__init__()
-        self._connection = connection
-
-    def __missing__(self, digest: bytes) -> bytes:
-        content = self._connection.scalar(sa.select(PARTS.c.content).where(PARTS.c.digest == digest))
-        if content is None or digest_of(content) != digest:
-            raise KeyError(digest.hex())
-        self[digest] = content
-        return bytes(content)
-
-
-_RUN_COLUMNS: Final = (
-    RUNS.c.id,
-    RUNS.c.started_at_us,
-    RUNS.c.finished_at_us,
-    RUNS.c.is_complete,
-    RUNS.c.policy_id,
-    RUNS.c.confirm,
-    RUNS.c.tool_version,
-    RUNS.c.command,
-)
-_NEWEST_FIRST: Final = (RUNS.c.started_at_us.desc(), RUNS.c.number.desc())
-
-
-def _encode_run(run: Run) -> _Row:
-    return {
-        "id": run.id,
-        "started_at_us": encode_time(run.started_at),
-        "finished_at_us": None if run.finished_at is None else encode_time(run.finished_at),
-        "is_complete": run.is_complete,
-        "policy_id": encode_text(run.policy_id),
-        "confirm": encode_text(run.confirm),
-        "tool_version": encode_text(run.tool_version),
-        "command": encode_text(run.command),
-        "no_listener_counts": [],
-    }
-
-
-def _decode_run(row: _Row) -> Run:
-    finished_at_us = row["finished_at_us"]
-    return Run(
-        id=row["id"],
-        started_at=decode_time(row["started_at_us"]),
-        finished_at=None if finished_at_us is None else decode_time(finished_at_us),
-        is_complete=row["is_complete"],
-        policy_id=decode_text(row["policy_id"]),
-        confirm=decode_text(row["confirm"]),
-        tool_version=decode_text(row["tool_version"]),
-        command=decode_text(row["command"]),
-    )
-
-
-def _enumerate(ids: list[str]) -> str:
-    return ", ".join(ids[:_LISTED_RUNS]) + (f" and {len(ids) - _LISTED_RUNS} more" if len(ids) > _LISTED_RUNS else "")
-
-
-def _encode_plan(plan: str) -> bytes:
-    return encode_bytes(plan.encode("utf-8", "surrogatepass"))
-
-
-def _decode_plan(stored: bytes) -> str:
-    return decode_bytes(stored).decode("utf-8", "surrogatepass")
-
-
-def _store_parts(connection: sa.Connection, batch: Sequence[PackedHost]) -> None:
-    contents = {part for host in batch for part in host.parts}
-    if any(host.has_forms for host in batch):
-        contents.add(current_forms().content)
-    by_digest = {digest_of(content): content for content in contents}
-    if by_digest:
-        statement = sa.select(PARTS.c.digest).where(PARTS.c.digest.in_(by_digest))
-        known = set(connection.scalars(statement))
-        missing = [{"digest": digest, "content": by_digest[digest]} for digest in sorted(by_digest.keys() - known)]
-        if missing:
-            connection.execute(_insert_if_absent(connection.dialect.name, PARTS, "digest"), missing)
-
-
-def _store_certificates(connection: sa.Connection, batch: Sequence[PackedHost]) -> dict[bytes, int]:
-    """Return the id of each certificate (DER) of a batch, storing those that are new."""
-    ders = {der for host in batch for der in host.certificates}
-    if not ders:
-        return {}
-    rows = {der: encode_certificate(der) for der in ders}
-    wanted = sorted(row["sha256"] for row in rows.values())
-    known: dict[bytes, int] = {}
-    for begin in range(0, len(wanted), _BATCH_HOSTS):
-        part = wanted[begin : begin + _BATCH_HOSTS]
-        statement = sa.select(CERTIFICATES.c.sha256, CERTIFICATES.c.id).where(CERTIFICATES.c.sha256.in_(part))
-        known |= {row.sha256: row.id for row in connection.execute(statement)}
-        missing = [row for row in rows.values() if row["sha256"] in part and row["sha256"] not in known]
-        if missing:
-            connection.execute(_insert_if_absent(connection.dialect.name, CERTIFICATES, "sha256"), missing)
-            known |= {row.sha256: row.id for row in connection.execute(statement)}
-    return {der: known[row["sha256"]] for der, row in rows.items()}
-
-
-def _insert_if_absent(dialect: str, table: sa.Table, key: str) -> sa.Insert:
-    # Where writers work side by side, another may have stored the row since it was looked for.
-    if dialect == "postgresql":
-        from sqlalchemy.dialects import postgresql  # noqa: PLC0415  # a tenth of a small scan's start-up
-
-        return postgresql.insert(table).on_conflict_do_nothing(index_elements=[key])
-    if dialect == "sqlite":
-        return sqlite.insert(table).on_conflict_do_nothing(index_elements=[key])
-    return table.insert()
-
-
-def _read(connection: sa.Connection, statement: sa.Select[Any]) -> list[_Row]:
-    return [row._asdict() for row in connection.execute(statement)]
-
-
-def _read_links(connection: sa.Connection, run_number: int, first: int, last: int) -> dict[int, list[int]]:
-    """Return the ids of the certificates of each host from first to last, in order."""
-    table = HOST_CERTIFICATES
-    statement = (
-        sa.select(table.c.position, table.c.certificate_id)
-        .where(table.c.run_number == run_number, table.c.position.between(first, last))
-        .order_by(table.c.position, table.c.ordinal)
-    )
-    links: dict[int, list[int]] = {}
-    for position, certificate_id in connection.execute(statement):
-        links.setdefault(position, []).append(certificate_id)
-    return links
-
-
-def _read_certificates(connection: sa.Connection, ids: set[int]) -> dict[int, bytes]:
-    ders: dict[int, bytes] = {}
-    wanted = sorted(ids)
-    for begin in range(0, len(wanted), _BATCH_HOSTS):
-        part = wanted[begin : begin + _BATCH_HOSTS]
-        rows = connection.execute(sa.select(CERTIFICATES.c.id, CERTIFICATES.c.der).where(CERTIFICATES.c.id.in_(part)))
-        ders.update((number, decode_certificate(der)) for number, der in rows)
-    return ders
+def _update_counts(connection: sa.Connection, number: int, counts: Mapping[str, int]) -> None:
+    pairs = [list(pair) for pair in sorted(counts.items())]
+    connection.execute(RUNS.update().where(RUNS.c.number == number).values(no_listener_counts=pairs))

@@ -114,6 +114,17 @@ def make_form(version: TlsVersion, variant: HelloVariant, server_name: str | Non
     return form
 
 
+@lru_cache(maxsize=4096)
+def maybe_own_form(number: int, server_name: str) -> HelloForm | None:
+    """Return the form with this number, with a server name; None where it is the one without (it has no room for it).
+
+    Raises ValueError for a name that no hello can carry.
+    """
+    base = current_forms().forms[number]
+    form = make_form(base.version, base.variant, server_name)
+    return None if form.pieces == base.pieces else form
+
+
 @lru_cache(maxsize=1024)
 def encode_own_forms(wanted: tuple[tuple[int, str], ...]) -> bytes:
     """Return the forms (number without name, server name) as they are kept with a host, in this order."""

@@ -1,44 +1,32 @@
-"""Between what was learned about a host and one blob: pure, exact and compact.
+"""What was learned about a host, made into one blob: pure, exact and compact. docs/store.md has its layout.
 
-``unpack(pack_record(record, position, keep=KeepBytes.ALL))`` gives the record again. The blob is a msgpack array,
-compressed with the dictionaries below; its layout is in docs/store.md. What a later
-version adds gets a new kind of blob.
+``scanner.store.unpacking.unpack`` gives back what was packed with KeepBytes.ALL. What a later version adds gets a new
+kind of blob. Needs no database, so that a worker process can pack what its parent stores.
 """
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterable, Mapping, Sequence
-from enum import IntEnum
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from scanner.model.exchange import EngineReport, Exchange, HelloVariant, Probe, ProbeRequest
+from scanner.model.exchange import EngineReport, Exchange, Probe, ProbeRequest
 from scanner.model.rows import HelloRow
 from scanner.model.runs import HostRecord, Resolution
 from scanner.model.subjects import Endpoint, Target
-from scanner.model.versions import TlsVersion
-from scanner.store.blobs import Packed, Unpacked, deflate_host, deflate_with, inflate_host, inflate_with, pack_content
+from scanner.store.blobs import Packed, deflate_host, deflate_with, pack_content
 from scanner.store.encoding import decode_time, encode_time
 from scanner.store.hello_forms import (
     HelloForm,
     current_forms,
-    decode_form_set,
-    decode_own_forms,
     encode_own_forms,
-    make_form,
+    maybe_own_form,
 )
 from scanner.store.replies import MOST_BYTES, bound_hello_reply, bound_reply
-from scanner.store.stored import KeepBytes, PackedHost, StoreError
+from scanner.store.stored import KeepBytes, Kept, PackedHost
 from scanner.store.values import (
     ENDING_CODES,
-    checked_index,
-    decode_ending,
-    decode_endpoint,
-    decode_engine,
-    decode_member,
-    decode_resolution,
-    decode_target,
-    decode_version,
+    FIRST_SETTINGS,
+    GENERAL,
     encode_deadline,
     encode_elapsed,
     encode_endpoint,
@@ -46,17 +34,6 @@ from scanner.store.values import (
     encode_target,
 )
 from scanner.tls.hello import encode_hello
-
-
-class Kept(IntEnum):
-    """Which bytes a blob has; the numbers are stored."""
-
-    WHOLE = 0
-    """All of them."""
-    BOUNDED = 1
-    """Replies only as far as they were read."""
-    NOTHING = 2
-    """No exchanges at all."""
 
 
 class RowSettings(NamedTuple):
@@ -69,10 +46,6 @@ class RowSettings(NamedTuple):
 
 
 _INTERRUPTED: Final = "interrupted"
-_GENERAL: Final = -1
-_FIRST_SETTINGS: Final = 0
-# What is left out at the end of a hello: no error, the first settings, nothing sent after it.
-_TAIL: Final[Unpacked] = (None, _FIRST_SETTINGS, b"")
 
 
 def pack_record(
@@ -206,7 +179,7 @@ class _Body:
             server_name = server_names[endpoint]
             form = forms[number]
             if server_name is not None:
-                form, number = self._form(version, variant, server_name)
+                form, number = self._form(number, server_name)
             received = reply
             if is_bounded and len(reply) > 43:
                 received = bound_hello_reply(reply, form.fill(random) if len(reply) > MOST_BYTES else b"")
@@ -226,7 +199,7 @@ class _Body:
             last_id, last_us = request_id, started_us
         if self._exchanges:
             self._has_forms = True
-            self._settings[settings.deadline_s, settings.max_bytes] = _FIRST_SETTINGS
+            self._settings[settings.deadline_s, settings.max_bytes] = FIRST_SETTINGS
 
     def add_exchange(self, exchange: Exchange) -> None:
         """Any exchange: as a hello of a known form where it is one."""
@@ -239,7 +212,7 @@ class _Body:
         elif self._kept is Kept.BOUNDED and request.probe is Probe.HANDSHAKE:
             received = bound_reply(received, exchange.sent)
         head: Packed = [
-            _GENERAL,
+            GENERAL,
             self._ordinal(request.endpoint),
             request.id - self._id,
             started_us - self._at_us,
@@ -251,7 +224,7 @@ class _Body:
         if hello is not None:
             head[0], random, rest = hello
             tail: Packed = [random, received, exchange.os_error, settings, rest]
-            while tail[-1] in {None, _FIRST_SETTINGS, b""} and len(tail) > 2:
+            while tail[-1] in {None, FIRST_SETTINGS, b""} and len(tail) > 2:
                 tail.pop()
         else:
             tail = [
@@ -308,14 +281,13 @@ class _Body:
             self._endpoints.append(endpoint)
         return ordinal
 
-    def _form(self, version: TlsVersion, variant: HelloVariant, server_name: str | None) -> tuple[HelloForm, int]:
-        """Return the form of a hello and its number in this blob."""
-        base = current_forms()
-        number = base.numbers[version, variant]
-        form = make_form(version, variant, server_name)
-        if server_name is None or form.pieces == base.forms[number].pieces:
-            return form, number
-        return form, len(base.forms) + self._own_forms.setdefault((number, server_name), len(self._own_forms))
+    def _form(self, number: int, server_name: str) -> tuple[HelloForm, int]:
+        """Return the form with this server name instead of none, and its number in this blob."""
+        forms = current_forms().forms
+        form = maybe_own_form(number, server_name)
+        if form is None:
+            return forms[number], number
+        return form, len(forms) + self._own_forms.setdefault((number, server_name), len(self._own_forms))
 
     def _maybe_hello(self, exchange: Exchange) -> tuple[int, bytes, bytes] | None:
         """Return form, random and what was sent after the hello, where a hello of this program is what was sent."""
@@ -328,17 +300,21 @@ class _Body:
             or exchange.engine is not None
         ):
             return None
+        base = current_forms()
+        number = base.numbers[request.version, request.variant]
+        form, server_name = base.forms[number], request.endpoint.server_name
         try:
-            form = make_form(request.version, request.variant, request.endpoint.server_name)
+            form = form if server_name is None else maybe_own_form(number, server_name) or form
         except ValueError:  # a server name that no hello can carry
             return None
         random = form.maybe_random(exchange.sent) if exchange.sent else b""
         if random is None:
             return None
         self._has_forms = True
+        if server_name is not None:
+            number = self._form(number, server_name)[1]
         first = form.fill(random) if random else b""
         rest = exchange.sent[len(first) :]
-        number = self._form(request.version, request.variant, request.endpoint.server_name)[1]
         return number, random, deflate_with(rest, first) if rest else b""
 
     def _encode_engine(self, engine: EngineReport) -> Packed:
@@ -351,83 +327,3 @@ class _Body:
             engine.client_certificate_requested,
             engine.error,
         ]
-
-
-def unpack(blob: bytes, certificates: Sequence[bytes], parts: Mapping[bytes, bytes]) -> tuple[HostRecord, Kept]:
-    """Return the record a blob holds, and which of its bytes.
-
-    certificates: those of the host, in order; parts: shared parts by digest. Raises StoreError where something is
-    damaged, or was written by a version that knows more than this one.
-    """
-    stored = inflate_host(blob, certificates)
-    try:
-        kept, packed_target, packed_resolution, server_name, packed_endpoints, listed_count = stored[:6]
-        settings, stopped, forms_digest, own_forms, exchanges = stored[6:]
-        target = decode_target(packed_target, parts)
-        resolution = (
-            Resolution(addresses=(target.host,)) if packed_resolution is None else decode_resolution(packed_resolution)
-        )
-        endpoints = tuple(decode_endpoint(each, target.host, resolution, server_name) for each in packed_endpoints)
-        forms: tuple[HelloForm, ...] = ()
-        if forms_digest is not None:
-            forms = decode_form_set(parts[forms_digest])
-        if own_forms is not None:
-            forms += decode_own_forms(own_forms, forms)
-        record = HostRecord(
-            target=target,
-            resolution=resolution,
-            endpoints=endpoints[:listed_count],
-            exchanges=tuple(_decode_exchanges(exchanges, endpoints, settings, forms, certificates)),
-            stopped=stopped,
-        )
-        return record, Kept(kept)
-    except (LookupError, TypeError, ValueError, OverflowError, AttributeError, zlib.error) as error:
-        raise StoreError(f"the stored host is damaged ({type(error).__name__}: {error})") from error
-
-
-def _decode_exchanges(
-    stored: Unpacked,
-    endpoints: Sequence[Endpoint],
-    settings: Unpacked,
-    forms: Sequence[HelloForm],
-    certificates: Sequence[bytes],
-) -> Iterable[Exchange]:
-    request_id = at_us = 0
-    tail: list[Any]
-    for number, ordinal, id_step, us_step, elapsed, ending, *tail in stored:
-        request_id += id_step
-        at_us += us_step
-        engine, path = None, None
-        if number == _GENERAL:
-            sent, received, os_error, setting, probe, label, variant_name, path, packed_engine = tail
-            version = None if label is None else decode_version(label)
-            variant = None if variant_name is None else decode_member(HelloVariant, variant_name)
-            engine = None if packed_engine is None else decode_engine(packed_engine, certificates)
-        else:
-            form = forms[checked_index(number)]
-            random, received, os_error, setting, rest = tail + list(_TAIL[len(tail) - 2 :])
-            version, variant, probe = form.version, form.variant, Probe.HELLO.value
-            sent = form.fill(random) if random else b""
-            if rest:
-                sent += inflate_with(rest, sent)
-        deadline_s, max_bytes = settings[checked_index(setting)]
-        request = ProbeRequest(
-            id=request_id,
-            probe=decode_member(Probe, probe),
-            endpoint=endpoints[checked_index(ordinal)],
-            version=version,
-            variant=variant,
-            path=path,
-            deadline_s=float(deadline_s),
-            max_bytes=max_bytes,
-        )
-        yield Exchange(
-            request=request,
-            started_at=decode_time(at_us),
-            sent=sent,
-            received=received,
-            ending=decode_ending(ending),
-            elapsed_s=elapsed / 1e6 if isinstance(elapsed, int) else elapsed,
-            os_error=os_error,
-            engine=engine,
-        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,6 +24,17 @@ class KeepBytes(StrEnum):
     """Everything of hosts with a verdict that is unknown or disputed; of the others what was read to judge them."""
     NONE = "none"
     """As disputed, but of hosts that are clear nothing: their judgement is kept instead, and can't be made again."""
+
+
+class Kept(IntEnum):
+    """Which bytes a blob has; the numbers are stored."""
+
+    WHOLE = 0
+    """All of them."""
+    BOUNDED = 1
+    """Replies only as far as they were read."""
+    NOTHING = 2
+    """No exchanges at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

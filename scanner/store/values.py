@@ -1,4 +1,4 @@
-"""The parts of a packed host, as types and as msgpack holds them: targets, endpoints, engine reports. Pure and exact."""
+"""The parts of a packed host, as types and as msgpack holds them: targets, endpoints, engine reports. Pure."""
 
 from __future__ import annotations
 
@@ -31,6 +31,12 @@ _ENDINGS: Final = (
     Ending.CANCELLED,
 )
 ENDING_CODES: Final = {ending.value: code for code, ending in enumerate(_ENDINGS)}
+GENERAL: Final = -1
+"""In the place of a form: the exchange is no hello of a known form, and all its fields follow."""
+FIRST_SETTINGS: Final = 0
+"""The settings of most questions."""
+HELLO_TAIL: Final[Unpacked] = (None, FIRST_SETTINGS, b"")
+"""What is left out at the end of a hello: no error, the first settings, nothing sent after it."""
 
 
 def encode_deadline(deadline_s: float) -> float:

@@ -3,6 +3,7 @@
 import zlib
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -235,7 +236,7 @@ def pack_hosts(connection: sa.Connection, run_number: int, dictionary: bytes | N
         connection.execute(NEW_HOSTS.insert(), packed)
 
 
-def by_position(connection: sa.Connection, table: sa.Table, run_number: int, first: int, last: int) -> dict:
+def by_position(connection: sa.Connection, table: sa.Table, run_number: int, first: int, last: int) -> dict[int, list[Any]]:
     statement = sa.select(table).where(table.c.run_number == run_number, table.c.position.between(first, last))
     rows = [row._asdict() for row in connection.execute(statement.order_by(table.c.position, table.c.ordinal))]
     return {position: list(group) for position, group in groupby(rows, key=lambda row: row["position"])}
@@ -244,7 +245,7 @@ def by_position(connection: sa.Connection, table: sa.Table, run_number: int, fir
 def read_ders(connection: sa.Connection, ids: list[int]) -> list[bytes]:
     ders = []
     for number in ids:
-        stored = connection.scalar(sa.select(CERTIFICATES.c.der).where(CERTIFICATES.c.id == number))
+        stored: Any = connection.scalar(sa.select(CERTIFICATES.c.der).where(CERTIFICATES.c.id == number))
         ders.append(decode_bytes(stored, None, b""))
     return ders
 
@@ -254,7 +255,7 @@ def read_ders(connection: sa.Connection, ids: list[int]) -> list[bytes]:
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def decode_text(stored: str | None) -> str | None:
+def decode_text(stored: Any) -> Any:
     if stored is not None and stored.startswith("\ufdd0"):
         return stored[1:].encode("ascii").decode("unicode_escape")
     return stored
@@ -278,7 +279,13 @@ def decode_bytes(stored: bytes, size: int | None, dictionary: bytes, run_diction
     return content
 
 
-def decode_host(host: dict, endpoint_rows: list, exchange_rows: list, certificates: list, dictionary: bytes | None) -> HostRecord:
+def decode_host(
+    host: dict[str, Any],
+    endpoint_rows: Any,
+    exchange_rows: Any,
+    certificates: list[bytes],
+    dictionary: bytes | None,
+) -> HostRecord:
     endpoints = [
         Endpoint(
             host=decode_text(row["host"]),

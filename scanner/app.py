@@ -4,208 +4,241 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from scanner import __version__
-from scanner.engine import Engine, EngineSettings
-from scanner.exclusions import Exclusions
-from scanner.judge import is_absent, judge_run, maybe_no_listener
-from scanner.model.evidence import State
-from scanner.model.runs import HostRecord, Run, RunResult
-from scanner.model.subjects import Target
-from scanner.model.verdicts import Severity
-from scanner.net.limits import Dispatcher
-from scanner.net.network import open_network
-from scanner.net.resolve import DnsResolver, Resolver, SystemResolver
-from scanner.policy import DEFAULT_POLICY, read_policy
-from scanner.store import StoreError
+from scanner.counters import Counters
+from scanner.forms import Forms
+from scanner.model.runs import HostRecord, Run
+from scanner.net import ceiling as machine_ceiling
+from scanner.net.resolve import Resolver
+from scanner.options import ScanOptions, decode_options, open_resolver
+from scanner.policy import Policy, read_policy
+from scanner.processes import Workers, plan_process_count
+from scanner.results import JudgedHost, Results, decode_judged
+from scanner.share import Part, Share
+from scanner.sink import RunSink
+from scanner.store.stored import Checkpoint, StoreError
+from scanner.sweep.order import Order
+from scanner.sweep.plan import TargetPlan, decode_plan
+from scanner.sweep.progress import Progress
 
 if TYPE_CHECKING:
+    from scanner.net.budgets import BackoffReport
     from scanner.store import Store
-
-CONFIRM_ALL = "all"
-CONFIRM_NONE = "none"
 
 EXIT_COMPLIANT = 0
 EXIT_FINDINGS = 1
 EXIT_USAGE = 2
 EXIT_UNKNOWN = 3
 
-_STORE_BATCH_HOSTS = 200
-_STORE_BATCH_S = 2.0
+_FLUSH_EVERY_S = 0.5
+_CONNECTIONS_A_HOST = 8
+"""What a host takes in the ordinary case."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScanOptions:
-    """How to scan. The defaults are polite and suit a few hundred hosts."""
+class Scan(Protocol):
+    """A scan under way."""
 
-    confirm: str = CONFIRM_ALL
-    """``all``: an sslyze handshake confirms every version found enabled; ``none``: hellos only."""
-    timeout_s: float = 5.0
-    """Seconds for one connection, connect included."""
-    host_deadline_s: float = 120.0
-    """Seconds for all questions to one host."""
-    concurrency: int = 500
-    """Hosts at a time."""
-    per_address: int = 8
-    """Connections at a time to one address; one endpoint never gets more than one ladder at a time."""
-    rate: float = 1000.0
-    """Connections a second over all hosts; 0 is no limit."""
-    net: str = "auto"
-    """``epoll``, ``asyncio`` or ``auto``."""
-    policy: str = DEFAULT_POLICY
-    """Name of the policy to judge with."""
-    does_recognise: bool = True
-    """Whether AD FS and registration endpoints are recognised over HTTP."""
-    nameservers: tuple[tuple[str, int], ...] = ()
-    """DNS servers (address, port) to ask instead of the system's resolver."""
-    command: str = "scan"
-    """Kept with the run."""
+    @property
+    def counters(self) -> Counters:
+        """How far it is."""
+
+    @property
+    def rate(self) -> float:
+        """Connections a second that are asked for now; 0 is no limit."""
+
+    def interrupt(self) -> None:
+        """Stop asking; what was learned is kept."""
+
+    def describe_backoff(self) -> Sequence[BackoffReport]:
+        """Return what was slowed down, one report a process."""
 
 
 class Observer(Protocol):
     """Is told how a scan goes on; called in the event loop, so it must be quick."""
 
-    def on_begin(self, run: Run, engine: Engine) -> None:
-        """Take note that the scan begins; ``engine.counters`` tells how far it is, ``engine.interrupt()`` ends it."""
+    def on_begin(self, run: Run, scan: Scan) -> None:
+        """Take note that the scan begins."""
 
-    def on_host(self, position: int, record: HostRecord) -> None:
-        """Take note of a finished host."""
+    def on_note(self, text: str) -> None:
+        """Take note of something the user should know: what limits the scan, and what to set."""
 
     def on_store_failure(self, error: StoreError) -> None:
         """Take note that the store failed on the way: the scan goes on, and its result is handed out all the same."""
 
 
-async def scan_targets(
-    targets: Sequence[Target],
+async def scan_plan(
+    plan: TargetPlan,
     options: ScanOptions,
     *,
-    exclusions: Exclusions | None = None,
     observer: Observer | None = None,
     resolver: Resolver | None = None,
     store: Store | None = None,
-) -> RunResult:
+    resumed: str | None = None,
+    on_host: Callable[[JudgedHost], None] | None = None,
+    on_record: Callable[[int, HostRecord], None] | None = None,
+) -> Results:
     """Scan, store as results come, and judge.
+
+    resumed: id of the stored run to go on with; plan and options are those of load_resumable. on_host: is given each
+    host when it is known; on_record: everything learned of it, as (position, record), where one process does all.
 
     Raises PolicyError for an unknown policy, ValueError for an unknown network, StoreError where the run can't be begun
     in the store, or where the store fails later and there is no observer to be told.
     """
     policy = read_policy(options.policy)
     run = _new_run(options)
-    network = open_network(options.net)
-    engine = Engine(
-        network=network,
-        resolver=resolver or _open_resolver(options),
-        dispatcher=Dispatcher(options.rate),
-        exclusions=exclusions,
-        settings=EngineSettings(
-            timeout_s=options.timeout_s,
-            host_deadline_s=options.host_deadline_s,
-            concurrency=options.concurrency,
-            per_address=options.per_address,
-            does_confirm=options.confirm == CONFIRM_ALL,
-            does_recognise=options.does_recognise,
-        ),
-    )
-    sink = _Sink(run, store, observer)
-    if store is not None:
-        store.begin_run(run)
+    results = Results(run, policy)
+    done_positions: frozenset[int] = frozenset()
+    counts: Mapping[str, int] = {}
+    order_count = len(Order(plan.space.count, options.seed, options.shard))
+    progress = Progress(order_count) if order_count else None
+    if store is not None and resumed is not None:
+        checkpoint = store.load_checkpoint(resumed, below=len(plan.named))
+        run = replace(checkpoint.run, finished_at=None, is_complete=False)
+        results = Results(run, policy)
+        done_positions, counts = checkpoint.done_positions, checkpoint.counts
+        if progress is not None and checkpoint.progress is not None:
+            progress = Progress.decode(checkpoint.progress)
+        _add_stored(results, run, policy, store, resumed)
+    elif store is not None:
+        store.begin_run(run, plan=plan.encode(), options=options.encode())
+    can_share = resolver is None and on_record is None  # neither can be sent to another process
+    process_count = plan_process_count(options, plan.space.count) if can_share else 1
+    options = _bound(options, plan, process_count, observer)
+    sink = RunSink(run, results, store=store, progress=progress, counts=counts, on_host=on_host, observer=observer)
+    part = Part(progress=progress, done_positions=done_positions)
+    does_pack = store is not None
+    scan: Share | Workers
+    if process_count > 1:
+        scan = Workers(run, plan, options, sink, part=part, does_pack=does_pack, count=process_count, observer=observer)
+    else:
+        resolver = resolver or open_resolver(options)
+        scan = Share(
+            run, plan, policy, options, sink, part=part, resolver=resolver, does_pack=does_pack, on_record=on_record
+        )
     if observer is not None:
-        observer.on_begin(run, engine)
+        observer.on_begin(run, scan)
+    flushing = asyncio.ensure_future(_flush_now_and_then(sink))
     try:
-        await engine.run(targets, sink.on_host)
+        await scan.run()
     finally:
-        await network.close()
+        flushing.cancel()
         sink.flush()
-    records = sink.records
-    is_complete = len(records) + sum(sink.no_listener.values()) == len(targets) and all(
-        record.stopped is None for record in records.values()
-    )
+    counters = scan.counters
+    is_complete = counters.done == counters.total and not sink.failed_count and not sink.has_cut
     run = replace(run, finished_at=datetime.now(UTC), is_complete=is_complete)
-    counts = tuple(sorted(sink.no_listener.items()))
-    sink.finish(run, counts)
-    return judge_run(
-        run, [records[at] for at in sorted(records)], policy, no_listener_counts=counts, answers=engine.answers
+    sink.finish(run)
+    results.finish(
+        run,
+        sink.counts.items(),
+        sweep=_sweep_facts(plan, options, progress, sink.counts, is_resumed=resumed is not None),
+    )
+    return results
+
+
+def load_resumable(store: Store, reference: str) -> tuple[str, TargetPlan, ScanOptions]:
+    """Return (id, plan, options) of a stored run that can be gone on with. Raises StoreError."""
+    checkpoint = store.load_checkpoint(reference, below=0)
+    try:
+        plan, options = decode_plan(checkpoint.plan), decode_options(checkpoint.options)
+    except ValueError as error:
+        raise StoreError(f"run {checkpoint.run.id!r} can't be resumed: {error}") from error
+    if checkpoint.run.is_complete:
+        raise StoreError(f"run {checkpoint.run.id!r} is complete: there is nothing to go on with")
+    return checkpoint.run.id, plan, options
+
+
+def judge_stored(store: Store, reference: str, *, policy_id: str | None = None) -> Results:
+    """Judge a stored run again, from its bytes. Raises StoreError and PolicyError."""
+    checkpoint = store.load_checkpoint(reference, below=0)
+    policy = read_policy(policy_id or checkpoint.run.policy_id)
+    run = replace(checkpoint.run, policy_id=policy.id)
+    results = Results(run, policy)
+    _add_stored(results, run, policy, store, checkpoint.run.id)
+    results.finish(run, checkpoint.counts.items(), sweep=_stored_sweep_facts(checkpoint))
+    return results
+
+
+def exit_code(results: Results, *, allow_unknown: bool = False) -> int:
+    """Return 0 compliant and complete, 1 findings, 3 something unknown or nothing seen."""
+    if results.has_findings:
+        return EXIT_FINDINGS
+    is_known = not results.has_unknown and results.is_complete
+    return EXIT_COMPLIANT if results.has_known and (is_known or allow_unknown) else EXIT_UNKNOWN
+
+
+def _bound(options: ScanOptions, plan: TargetPlan, process_count: int, observer: Observer | None) -> ScanOptions:
+    """Return the options within what this machine allows, and say what it does not."""
+    in_flight = max(1, min(options.in_flight, plan.space.count)) + options.concurrency
+    ceiling = machine_ceiling.plan_ceiling(
+        machine_ceiling.read_machine(),
+        in_flight=in_flight,
+        rate=options.rate,
+        processes=process_count,
+        connections=plan.count * _CONNECTIONS_A_HOST,
+    )
+    machine_ceiling.apply(ceiling)  # workers inherit it
+    if observer is not None:
+        for note in ceiling.notes:
+            observer.on_note(note)
+    share = ceiling.in_flight / in_flight
+    return replace(
+        options,
+        in_flight=max(1, int(options.in_flight * share)),
+        concurrency=max(1, int(options.concurrency * share)),
+        rate=ceiling.rate,
     )
 
 
-def judge_stored(store: Store, reference: str, *, policy_id: str | None = None) -> RunResult:
-    """Judge a stored run again, from its bytes. Raises StoreError and PolicyError."""
-    stored = store.load_run(reference)
-    policy = read_policy(policy_id or stored.run.policy_id)
-    run = replace(stored.run, policy_id=policy.id)
-    return judge_run(run, stored.hosts, policy, no_listener_counts=stored.no_listener_counts)
+async def _flush_now_and_then(sink: RunSink) -> None:
+    while True:
+        await asyncio.sleep(_FLUSH_EVERY_S)
+        sink.flush_if_due()
 
 
-def exit_code(result: RunResult, *, allow_unknown: bool = False) -> int:
-    """Return 0 compliant and complete, 1 findings, 3 something unknown or nothing seen."""
-    if any(finding.severity is not Severity.INFO for finding in result.findings):
-        return EXIT_FINDINGS
-    verdicts = [verdict for host in result.hosts for verdict in host.verdicts]
-    verdicts += [
-        verdict
-        for host in result.hosts
-        for endpoint in host.endpoints
-        if not is_absent(endpoint)
-        for verdict in endpoint.verdicts
-    ]
-    unknown_count = sum(1 for verdict in verdicts if verdict.state is State.UNKNOWN)
-    has_seen = unknown_count < len(verdicts)
-    is_known = unknown_count == 0 and result.run.is_complete
-    return EXIT_COMPLIANT if has_seen and (is_known or allow_unknown) else EXIT_UNKNOWN
-
-
-class _Sink:
-    """Collects what the engine hands out, and stores it in batches."""
-
-    def __init__(self, run: Run, store: Store | None, observer: Observer | None) -> None:
-        self.records: dict[int, HostRecord] = {}
-        self.no_listener: dict[str, int] = {}
-        self._run = run
-        self._store = store
-        self._observer = observer
-        self._batch: list[tuple[int, HostRecord]] = []
-        self._flushed_at = asyncio.get_running_loop().time()
-
-    def on_host(self, position: int, record: HostRecord) -> None:
-        reason = maybe_no_listener(record)
-        if reason is None:
-            self.records[position] = record
-            self._batch.append((position, record))
+def _add_stored(results: Results, run: Run, policy: Policy, store: Store, reference: str) -> None:
+    """Judge what is stored of a run."""
+    forms = Forms(run, policy)
+    for host in store.iter_stored(reference):
+        if host.has_bytes or host.judged is None:
+            results.add(forms.judge(host.position, host.record))
         else:
-            self.no_listener[reason.value] = self.no_listener.get(reason.value, 0) + 1
-        if self._observer is not None:
-            self._observer.on_host(position, record)
-        now = asyncio.get_running_loop().time()
-        if len(self._batch) >= _STORE_BATCH_HOSTS or now - self._flushed_at > _STORE_BATCH_S:
-            self.flush()
+            results.add(decode_judged(host.position, host.judged))
 
-    def flush(self) -> None:
-        batch, self._batch = self._batch, []
-        self._flushed_at = asyncio.get_running_loop().time()
-        if batch:
-            self._tell(lambda store: store.append_hosts(self._run.id, batch))
 
-    def finish(self, run: Run, counts: Sequence[tuple[str, int]]) -> None:
-        """Store how the run ended."""
-        if run.finished_at is not None:
-            finished_at = run.finished_at
-            self._tell(lambda store: store.finish_run(run.id, finished_at, run.is_complete, counts))
+def _sweep_facts(
+    plan: TargetPlan, options: ScanOptions, progress: Progress | None, counts: Mapping[str, int], *, is_resumed: bool
+) -> dict[str, object] | None:
+    """Return ``sweep`` of docs/json-report.md, or None where no range was swept."""
+    if not plan.space.count or progress is None:
+        return None
+    number, total = options.shard
+    return {
+        "seed": options.seed,
+        "shard": None if total == 1 else f"{number}/{total}",
+        "resumed": is_resumed,
+        "addresses": {
+            "total": progress.count,
+            "done": progress.done_count,
+            "listening": progress.done_count - sum(counts.values()),
+        },
+    }
 
-    def _tell(self, what: Callable[[Store], None]) -> None:
-        """Write to the store; a full disk costs the stored run, not what was learned."""
-        if self._store is None:
-            return
-        try:
-            what(self._store)
-        except StoreError as error:
-            if self._observer is None:
-                raise
-            self._store = None
-            self._observer.on_store_failure(error)
+
+def _stored_sweep_facts(checkpoint: Checkpoint) -> dict[str, object] | None:
+    if checkpoint.progress is None:
+        return None
+    try:
+        plan, options = decode_plan(checkpoint.plan), decode_options(checkpoint.options)
+        progress = Progress.decode(checkpoint.progress)
+    except ValueError as error:
+        raise StoreError(f"run {checkpoint.run.id!r}: {error}") from error
+    return _sweep_facts(plan, options, progress, checkpoint.counts, is_resumed=False)
 
 
 def _new_run(options: ScanOptions) -> Run:
@@ -216,13 +249,7 @@ def _new_run(options: ScanOptions) -> Run:
         finished_at=None,
         is_complete=False,
         policy_id=options.policy,
-        confirm=options.confirm,
+        confirm=options.confirm.value,
         tool_version=__version__,
         command=options.command,
     )
-
-
-def _open_resolver(options: ScanOptions) -> Resolver:
-    if options.nameservers:
-        return DnsResolver(options.nameservers)
-    return SystemResolver()

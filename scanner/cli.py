@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -27,9 +29,27 @@ app = typer.Typer(
 
 
 class Confirm(StrEnum):
-    """Whether sslyze handshakes confirm what the hellos found."""
+    """Which versions found enabled are confirmed by a handshake of sslyze's engine."""
+
+    AUTO = "auto"
+    ALL = "all"
+    FINDINGS = "findings"
+    NONE = "none"
+
+
+class Keep(StrEnum):
+    """Which bytes of the replies are stored."""
 
     ALL = "all"
+    DISPUTED = "disputed"
+    NONE = "none"
+
+
+class ProgressForm(StrEnum):
+    """How progress is told."""
+
+    AUTO = "auto"
+    JSON = "json"
     NONE = "none"
 
 
@@ -50,6 +70,8 @@ PolicyOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="Judge by this policy: entra-drs (the default) or strict.")
 ]
 AllowUnknownOption = Annotated[bool, typer.Option("--allow-unknown", help="Exit 0 although something is UNKNOWN.")]
+PACE = "Pace"
+SWEEP = "Ranges"
 DB_HELP = "SQLite file or SQLAlchemy URL that keeps runs."
 
 
@@ -74,9 +96,13 @@ def _root(
     "  entra-tls scan --file targets.txt --html report.html --db runs.sqlite\n\n"
     "  entra-tls scan '192.0.2.10 sni=sts.example.com' --policy strict\n\n"
     "  entra-tls scan --file targets.txt --dry-run\n\n"
+    "  entra-tls scan 10.20.0.0/16:443,8443,49443 --rate 2000 --db runs.sqlite\n\n"
+    "  entra-tls scan --resume latest --db runs.sqlite\n\n"
+    "  entra-tls scan 10.0.0.0/8 --shard 2/8 --db shard2.sqlite --progress json\n\n"
     "Exit codes: 0 compliant and complete, 1 findings, 2 usage, 3 something is UNKNOWN or nothing was seen."
 )
 def scan(
+    context: typer.Context,
     targets: Annotated[
         list[str] | None,
         typer.Argument(metavar="TARGET", help="Names, addresses, ranges or URLs; see docs/targets.md."),
@@ -88,23 +114,116 @@ def scan(
     html: HtmlOption = None,
     json: JsonOption = None,
     csv: CsvOption = None,
+    jsonl: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write each host as a line of JSON as soon as it is known; - is stdout."),
+    ] = None,
     db: Annotated[str | None, typer.Option(metavar="DB", envvar="ENTRA_TLS_DB", help=DB_HELP)] = None,
     policy: PolicyOption = None,
     confirm: Annotated[
         Confirm,
         typer.Option(
-            metavar="all|none", help="Confirm each version found enabled by a handshake of sslyze's engine, or don't."
+            metavar="all|findings|none",
+            help="Confirm versions found enabled by a handshake of sslyze's engine: all of them; of a range's hosts "
+            "only those that the policy forbids and all of every hundredth host; or none. Default: findings where "
+            "there are ranges, else all.",
         ),
-    ] = Confirm.ALL,
+    ] = Confirm.AUTO,
+    exclude_file: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Names, addresses and ranges never to contact, one a line."),
+    ] = None,
     timeout: Annotated[float, typer.Option(min=0.1, max=300, metavar="SECONDS", help="For one connection.")] = 5.0,
     host_deadline: Annotated[
         float, typer.Option(min=1, metavar="SECONDS", help="For all questions to one host.")
     ] = 120.0,
-    concurrency: Annotated[int, typer.Option(min=1, max=20_000, metavar="COUNT", help="Hosts at a time.")] = 500,
-    per_address: Annotated[int, typer.Option(min=1, metavar="COUNT", help="Connections at a time to one address.")] = 8,
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=20_000, metavar="COUNT", help="Hosts at a time.", rich_help_panel=PACE)
+    ] = 500,
+    per_address: Annotated[
+        int, typer.Option(min=1, metavar="COUNT", help="Connections at a time to one address.", rich_help_panel=PACE)
+    ] = 8,
     rate: Annotated[
-        float, typer.Option(min=0, metavar="COUNT", help="Connections a second in all; 0 is no limit.")
+        float,
+        typer.Option(min=0, metavar="COUNT", help="Connections a second in all; 0 is no limit.", rich_help_panel=PACE),
     ] = 1000.0,
+    per_net: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="COUNT",
+            help="Connections a second to one /24 (IPv6: /64); 0 is no limit.",
+            rich_help_panel=PACE,
+        ),
+    ] = 250.0,
+    polite: Annotated[
+        bool,
+        typer.Option(
+            "--polite",
+            help="Walk down from the highest version: 4 connections for a modern host instead of 8.",
+            rich_help_panel=PACE,
+        ),
+    ] = False,
+    connect_timeout: Annotated[
+        float,
+        typer.Option(
+            min=0.1, max=300, metavar="SECONDS", help="To find out whether anything listens.", rich_help_panel=SWEEP
+        ),
+    ] = 3.2,
+    passes: Annotated[
+        int,
+        typer.Option(min=1, max=10, metavar="COUNT", help="Times to try a silent address.", rich_help_panel=SWEEP),
+    ] = 2,
+    in_flight: Annotated[
+        int,
+        typer.Option(
+            min=1, max=1_000_000, metavar="COUNT", help="Connections at a time to ranges.", rich_help_panel=SWEEP
+        ),
+    ] = 20_000,
+    syn: Annotated[
+        bool,
+        typer.Option("--syn", help="Look for listeners with raw SYNs; needs CAP_NET_RAW.", rich_help_panel=SWEEP),
+    ] = False,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="NUMBER", help="Of the order; shards need the same.", rich_help_panel=SWEEP),
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts, 2/8.", rich_help_panel=SWEEP)
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Go on with a stored run (an id, the begin of one, or latest), with its targets and options.",
+            rich_help_panel=SWEEP,
+        ),
+    ] = None,
+    processes: Annotated[
+        str,
+        typer.Option(metavar="auto|COUNT", help="Processes that scan; auto: as many as help.", rich_help_panel=SWEEP),
+    ] = "auto",
+    keep_bytes: Annotated[
+        Keep,
+        typer.Option(
+            metavar="all|disputed|none",
+            help="Reply bytes to store: all; all of disputed and unknown hosts and of the others what was judged; or "
+            "none of hosts that are clear, which can't be judged again then.",
+            rich_help_panel=SWEEP,
+        ),
+    ] = Keep.DISPUTED,
+    i_am_authorised: Annotated[
+        bool,
+        typer.Option(
+            "--i-am-authorised",
+            help="Needed for ranges of more than 256 public addresses: you may scan them.",
+            rich_help_panel=SWEEP,
+        ),
+    ] = False,
+    progress: Annotated[
+        ProgressForm,
+        typer.Option(metavar="auto|json|none", help="How progress is told, on standard error."),
+    ] = ProgressForm.AUTO,
     resolver: Annotated[
         list[str] | None,
         typer.Option(metavar="ADDRESS[:PORT]", help="Ask this DNS server instead of the system's resolver."),
@@ -128,34 +247,66 @@ def scan(
 ) -> None:
     """Scan hosts: which TLS versions each accepts, and whether it is ready for Entra device registration."""
     from scanner import terminal  # noqa: PLC0415  # --help and --version need not wait for the engine
-    from scanner.app import ScanOptions  # noqa: PLC0415
+    from scanner.live import ProgressForm as LiveForm  # noqa: PLC0415
+    from scanner.options import Confirm as OptionsConfirm  # noqa: PLC0415
+    from scanner.options import ScanOptions  # noqa: PLC0415
     from scanner.policy import DEFAULT_POLICY  # noqa: PLC0415
+    from scanner.store.stored import KeepBytes  # noqa: PLC0415
 
-    wanted, exclusions = terminal.read_all_targets(targets or [], file or [])
-    options = ScanOptions(
-        confirm=confirm.value,
-        timeout_s=timeout,
-        host_deadline_s=host_deadline,
-        concurrency=concurrency,
-        per_address=per_address,
-        rate=rate,
-        net=net.value,
-        policy=terminal.checked_policy(policy or DEFAULT_POLICY),
-        does_recognise=not no_recognise,
-        nameservers=tuple(terminal.parse_nameserver(text) for text in resolver or []),
-    )
-    if dry_run:
-        terminal.print_plan(wanted, options)
-        return
     outputs = terminal.Outputs(html=html, json=json, csv=csv)
+    process_count = terminal.parse_processes(processes)
+    resumed = None
+    if resume is not None:
+        if targets or file or db is None:
+            terminal.fail("--resume takes a run's targets from its database: give --db, and no targets")
+        resumed, plan, options = terminal.load_run_to_resume(db, resume)
+        is_given = partial(terminal.is_given, context)
+        options = replace(
+            options,
+            processes=process_count,
+            rate=rate if is_given("rate") else options.rate,
+            per_network=per_net if is_given("per_net") else options.per_network,
+            in_flight=in_flight if is_given("in_flight") else options.in_flight,
+        )
+    else:
+        plan = terminal.read_all_targets(targets or [], file or [], exclude_file or [])
+        depth = confirm.value if confirm is not Confirm.AUTO else "findings" if plan.space.count else "all"
+        options = ScanOptions(
+            confirm=OptionsConfirm(depth),
+            timeout_s=timeout,
+            connect_s=connect_timeout,
+            passes=passes,
+            host_deadline_s=host_deadline,
+            concurrency=concurrency,
+            in_flight=in_flight,
+            per_address=per_address,
+            rate=rate,
+            per_network=per_net,
+            walks_down=polite,
+            uses_syn=syn,
+            net=net.value,
+            policy=terminal.checked_policy(policy or DEFAULT_POLICY),
+            does_recognise=not no_recognise,
+            nameservers=tuple(terminal.parse_nameserver(text) for text in resolver or []),
+            seed=terminal.checked_seed(seed, shard),
+            shard=terminal.parse_shard(shard) if shard is not None else (1, 1),
+            keep=KeepBytes(keep_bytes.value),
+            processes=process_count,
+        )
+    if dry_run:
+        terminal.print_plan(plan, options)
+        return
+    terminal.check_authorised(plan, is_authorised=i_am_authorised or resumed is not None)
     outputs.check()
     if sslyze_json is not None:
         terminal.make_folder(sslyze_json)
-    result, store_failure = terminal.run_scan(wanted, options, exclusions=exclusions, db=db, quiet=quiet)
-    outputs.write(result, quiet=quiet)
+    form = LiveForm.NONE if quiet and progress is ProgressForm.AUTO else LiveForm(progress.value)
+    io = terminal.ScanIO(db=db, jsonl=jsonl, progress=form, has_table=not quiet)
+    results, store_failure = terminal.run_scan(plan, options, io, resumed=resumed)
+    outputs.write(results, quiet=quiet)
     if sslyze_json is not None:
-        terminal.run_sslyze(result, sslyze_json, quiet=quiet)
-    terminal.finish(result, allow_unknown=allow_unknown, store_failure=store_failure)
+        terminal.run_sslyze(results, plan.named, sslyze_json, quiet=quiet)
+    terminal.finish(results, allow_unknown=allow_unknown, store_failure=store_failure)
 
 
 @app.command(epilog="Example:\n\n  entra-tls demo --html demo.html")
@@ -169,8 +320,11 @@ def demo(
 ) -> None:
     """Start small real TLS servers on loopback, scan them, and write the report. Needs no network."""
     from scanner import terminal  # noqa: PLC0415
-    from scanner.app import ScanOptions  # noqa: PLC0415
     from scanner.demo import HOSTS, DemoResolver, running_demo  # noqa: PLC0415
+    from scanner.live import ProgressForm as LiveForm  # noqa: PLC0415
+    from scanner.options import ScanOptions  # noqa: PLC0415
+    from scanner.sweep.plan import TargetPlan  # noqa: PLC0415
+    from scanner.sweep.space import Space  # noqa: PLC0415
 
     console = Console()
     outputs = terminal.Outputs(html=html, json=json, csv=csv)
@@ -184,14 +338,16 @@ def demo(
     with running_demo() as targets:
         # Two seconds are plenty on loopback, and the silent host needs a few time-outs.
         options = ScanOptions(timeout_s=2.0, command="demo")
-        result, _ = terminal.run_scan(targets, options, resolver=DemoResolver(), quiet=quiet)
-    outputs.write(result, quiet=quiet)
+        plan = TargetPlan(named=tuple(targets), space=Space(()))
+        io = terminal.ScanIO(progress=LiveForm.NONE if quiet else LiveForm.AUTO, has_table=not quiet)
+        results, _ = terminal.run_scan(plan, options, io, resolver=DemoResolver())
+    outputs.write(results, quiet=quiet)
     if not quiet:
         console.print(
             "\nThe demo's findings are on purpose. Your own hosts: entra-tls scan HOST, or --file with a targets file.",
             soft_wrap=True,
         )
-    if not any(host.endpoints for host in result.hosts):
+    if not results.has_known:
         raise typer.Exit(3)
 
 
@@ -212,7 +368,6 @@ def report(
     """Judge a stored run again, from its bytes and without a network, and render it."""
     from scanner import terminal  # noqa: PLC0415
     from scanner.app import judge_stored  # noqa: PLC0415
-    from scanner.reports.source import source_of  # noqa: PLC0415
     from scanner.reports.text import print_result  # noqa: PLC0415
     from scanner.store import StoreError, open_store  # noqa: PLC0415
 
@@ -221,13 +376,13 @@ def report(
     policy_id = None if policy is None else terminal.checked_policy(policy)
     try:
         with open_store(db, must_exist=True) as store:
-            result = judge_stored(store, run, policy_id=policy_id)
+            results = judge_stored(store, run, policy_id=policy_id)
     except StoreError as error:
         terminal.fail(str(error))
     if not quiet:
-        print_result(source_of(result), Console())
-    outputs.write(result, quiet=quiet)
-    terminal.finish(result, allow_unknown=allow_unknown)
+        print_result(results, Console())
+    outputs.write(results, quiet=quiet)
+    terminal.finish(results, allow_unknown=allow_unknown)
 
 
 @app.command(epilog="Example:\n\n  entra-tls runs --db runs.sqlite")

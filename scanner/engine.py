@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from scanner.answers import Answer, AnswerKind, read_answer
 from scanner.counters import Counters
@@ -56,6 +56,18 @@ class EngineSettings:
     """Versions that sslyze handshakes confirm where hellos found them."""
     does_recognise: bool
     """Whether AD FS and registration endpoints are recognised over HTTP."""
+    walks_down: bool = False
+    """As in plan_next."""
+
+
+class Pace(Protocol):
+    """How fast one network may be asked; scanner.net.budgets is behind it."""
+
+    def delay_s(self, address: str) -> float:
+        """Return 0: a connection to this address may go now, and is counted. Else the seconds until it may."""
+
+    def on_outcome(self, address: str, *, is_trouble: bool) -> None:
+        """Take note of how a question ended that had been answered well before."""
 
 
 class _HostScan:
@@ -100,9 +112,8 @@ class Engine:
         settings: EngineSettings,
         exclusions: Exclusions | None = None,
         counters: Counters | None = None,
-        on_outcome: Callable[[str, bool], None] | None = None,
+        pace: Pace | None = None,
     ) -> None:
-        """on_outcome: is told of each answer to a question put before (address, whether it failed now)."""
         self.counters = Counters() if counters is None else counters
         self._network = network
         self._resolver = resolver
@@ -111,7 +122,7 @@ class Engine:
         self._exclusions = exclusions
         self._connections = KeyedLimit(settings.per_address)
         self._ladders = KeyedLimit(1)
-        self._on_outcome = on_outcome
+        self._pace = pace
         self._plans: dict[frozenset[TlsVersion], PlanMemory] = {}
         self._ids = itertools.count(1)
         self._group: asyncio.TaskGroup | None = None
@@ -164,6 +175,11 @@ class Engine:
         if self._group is None:
             raise RuntimeError("the engine is not running")
         self._group.create_task(self._finish(target, exchanges, on_host, confirm))
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether ``interrupt`` was called."""
+        return self._is_stopping
 
     def next_id(self) -> int:
         """Return the next question's number."""
@@ -261,8 +277,8 @@ class Engine:
                 if batch.pause_s:
                     await asyncio.sleep(batch.pause_s)
                 answers = [read_answer(exchange) for exchange in await self._ask_batch(host, endpoint, batch)]
-                if self._on_outcome is not None:
-                    self._tell_outcomes(self._on_outcome, endpoint.address, climb.answers, answers)
+                if self._pace is not None:
+                    _tell_outcomes(self._pace, endpoint.address, climb.answers, answers)
                 climb.add(answers)
         enabled = {answer.accepted for answer in climb.answers if answer.accepted is not None}
         self.counters.versions.update(enabled)
@@ -271,18 +287,10 @@ class Engine:
     def _plans_for(self, confirm: frozenset[TlsVersion]) -> PlanMemory:
         plans = self._plans.get(confirm)
         if plans is None:
-            plans = self._plans[confirm] = PlanMemory(confirm=confirm)
+            plans = self._plans[confirm] = PlanMemory(
+                confirm=confirm, walks_down=self._settings.walks_down
+            )
         return plans
-
-    @staticmethod
-    def _tell_outcomes(
-        tell: Callable[[str, bool], None], address: str, before: Sequence[Answer], answers: Sequence[Answer]
-    ) -> None:
-        """Tell of the answers to questions that were answered well before: the controls, and what was asked again."""
-        good = {(answer.version, answer.variant) for answer in before if answer.kind is AnswerKind.ACCEPTED}
-        for answer in answers:
-            if (answer.version, answer.variant) in good:
-                tell(address, answer.kind in NOISE_KINDS)
 
     async def _ask_batch(self, host: _HostScan, endpoint: Endpoint, batch: Batch) -> list[Exchange]:
         """Ask; note each exchange as it ends, as others of the batch may be cut off."""
@@ -371,11 +379,21 @@ class Engine:
             max_bytes=_MAX_BYTES[probe],
         )
 
+    async def _wait_for_pace(self, pace: Pace, host: _HostScan, address: str) -> None:
+        while (delay_s := pace.delay_s(address)) > 0:
+            host.begin_waiting()
+            try:
+                await asyncio.sleep(delay_s)
+            finally:
+                host.end_waiting()
+
     async def _drive(
         self, host: _HostScan, request: ProbeRequest, conversation: Conversation
     ) -> tuple[datetime, WireLog]:
         endpoint = request.endpoint
         async with self._connections.hold(endpoint.address, host):
+            if self._pace is not None:
+                await self._wait_for_pace(self._pace, host, endpoint.address)
             await self._dispatcher.permit(host)
             self.counters.connections += 1
             started_at = datetime.now(UTC)
@@ -388,6 +406,14 @@ class Engine:
             )
         self.counters.endings[log.ending] = self.counters.endings.get(log.ending, 0) + 1
         return started_at, log
+
+
+def _tell_outcomes(pace: Pace, address: str, before: Sequence[Answer], answers: Sequence[Answer]) -> None:
+    """Tell of the answers to questions that were answered well before: the controls, and what was asked again."""
+    good = {(answer.version, answer.variant) for answer in before if answer.kind is AnswerKind.ACCEPTED}
+    for answer in answers:
+        if (answer.version, answer.variant) in good:
+            pace.on_outcome(address, is_trouble=answer.kind in NOISE_KINDS)
 
 
 def _exchange(

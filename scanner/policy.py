@@ -80,6 +80,13 @@ class Policy:
     rules: tuple[Rule, ...]
     """In the order of the file."""
 
+    @property
+    def forbidden_versions(self) -> frozenset[TlsVersion]:
+        """Versions that must not be accepted."""
+        return frozenset(
+            rule.version for rule in self.rules if rule.kind == "forbid-enabled" and rule.version is not None
+        )
+
 
 def policy_ids() -> tuple[str, ...]:
     """Return the names of the policies that come with the program."""

@@ -6,8 +6,11 @@ import asyncio
 import errno
 import os
 import re
+import secrets
+import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import ip_address
 from itertools import groupby
@@ -20,26 +23,30 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from scanner.app import EXIT_USAGE, ScanOptions, exit_code, scan_targets
+from scanner.app import EXIT_USAGE, exit_code, load_resumable, scan_plan
 from scanner.deep import run_deep_scans
 from scanner.entra import EntraEndpoint
-from scanner.exclusions import Exclusions
-from scanner.live import LiveView
+from scanner.live import LiveView, ProgressForm
 from scanner.model.evidence import State
-from scanner.model.runs import RunResult
-from scanner.model.subjects import Target
+from scanner.model.subjects import Endpoint, Target
 from scanner.net.resolve import Resolver
+from scanner.options import ScanOptions
 from scanner.policy import PolicyError, read_policy
-from scanner.reports.source import source_of
+from scanner.reports.source import ReportSource
 from scanner.reports.text import WIDE_COLUMNS, counted, print_result
-from scanner.store import StoreError
-from scanner.targets import TargetsError, expand, merge_excludes, parse_arguments, read_targets
+from scanner.results import JudgedHost, Results
+from scanner.store.stored import StoreError
+from scanner.sweep.plan import TargetPlan, plan_targets, public_address_count
+from scanner.target_parser import address_text
+from scanner.targets import TargetsError, parse_arguments, read_excludes, read_targets
 from scanner.untrusted import clean_text
 
 if TYPE_CHECKING:
     from scanner.store import Store
 
 DNS_PORT = 53
+MOST_PUBLIC_ADDRESSES = 256
+"""Public addresses that may be swept without a word."""
 _NAMESERVER = re.compile(r"(?:\[(?P<bracketed>[^\[\]]+)\]|(?P<plain>[^:\[\]]+))(?::(?P<port>[0-9]{1,5}))?")
 _MOST_PLAN_ROWS = 200
 _MOST_CELL_CHARS = 300
@@ -51,22 +58,67 @@ def fail(message: str) -> NoReturn:
     raise typer.Exit(EXIT_USAGE)
 
 
-def read_all_targets(arguments: Sequence[str], files: Sequence[Path]) -> tuple[tuple[Target, ...], Exclusions]:
-    """Return what to scan and what never to contact; ends with all bad lines at once, or where there is no target."""
-    parsed = [parse_arguments(arguments), *(read_targets(path) for path in files)]
+def read_all_targets(arguments: Sequence[str], files: Sequence[Path], exclude_files: Sequence[Path] = ()) -> TargetPlan:
+    """Return what to scan; ends with all bad lines at once, or where there is no target."""
+    parsed = [
+        parse_arguments(arguments),
+        *(read_targets(path) for path in files),
+        *(read_excludes(path) for path in exclude_files),
+    ]
     console = Console(stderr=True)
     for source in parsed:
         for warning in source.warnings:
             console.print(Text(f"note: {warning}", style="yellow"), soft_wrap=True)
     try:
-        targets = expand(*parsed)
+        plan = plan_targets(*parsed)
     except TargetsError as error:
         for item in error.errors:
             console.print(Text(str(item), style="red"), soft_wrap=True, highlight=False)
         fail(f"{counted(len(error.errors), 'bad target line')}; nothing was scanned")
-    if not targets:
+    if not plan.count:
         fail("no target: name some, or give a targets file with --file (targets.example.txt shows how)")
-    return targets, merge_excludes(*parsed)
+    return plan
+
+
+def check_authorised(plan: TargetPlan, *, is_authorised: bool) -> None:
+    """End where a large public range is to be swept and the user has not said that it may be."""
+    count = public_address_count(plan.space)
+    if count > MOST_PUBLIC_ADDRESSES and not is_authorised:
+        fail(
+            f"the ranges hold {count:,} public addresses: other people's, unless they are yours. Add --i-am-authorised "
+            "if you may scan them; nothing was scanned"
+        )
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Return (2, 8) for ``2/8``."""
+    found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+    number, total = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= number <= total:
+        fail(f"--shard takes a part and how many there are, such as 2/8; not {text!r}")
+    return number, total
+
+
+def parse_processes(text: str) -> int:
+    """Return how many processes are asked for; 0 for ``auto``."""
+    if text == "auto":
+        return 0
+    if not re.fullmatch(r"[1-9][0-9]?", text):
+        fail(f"--processes takes auto or a number from 1 to 99; not {text!r}")
+    return int(text)
+
+
+def checked_seed(seed: int | None, shard: str | None) -> int:
+    """Return the seed, a random one where none is given; shards must be told theirs."""
+    if seed is None and shard is not None:
+        return 0  # every worker the same order without a word
+    return secrets.randbelow(2**32) if seed is None else seed
+
+
+def is_given(context: typer.Context, name: str) -> bool:
+    """Whether an option was given on the command line, rather than left at its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def checked_policy(policy_id: str) -> str:
@@ -91,9 +143,14 @@ def parse_nameserver(text: str) -> tuple[str, int]:
     return address, port
 
 
-def print_plan(targets: Sequence[Target], options: ScanOptions) -> None:
+def print_plan(plan: TargetPlan, options: ScanOptions) -> None:
     """Print what would be scanned."""
-    groups = [list(group) for _, group in groupby(targets, key=_plan_key)]
+    rows: list[tuple[Target, str]] = [(target, target.host) for target in plan.named]
+    for item in plan.space.ranges:
+        ends = f"{address_text(item.first, item.version)} to {address_text(item.last, item.version)}"
+        one = address_text(item.first, item.version)
+        count = counted(item.count, "address", "addresses")
+        rows.append((item.template, one if item.count == 1 else f"{ends} ({count})"))
     console = Console()
     is_wide = console.width >= WIDE_COLUMNS
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -102,90 +159,132 @@ def print_plan(targets: Sequence[Target], options: ScanOptions) -> None:
     table.add_column("Ports", overflow="fold")
     for title in ("Server name", "Farm, tags", "Asked for in")[: 3 if is_wide else 1]:
         table.add_column(title, overflow="fold")
-    for group in groups[:_MOST_PLAN_ROWS]:
-        first, last = group[0], group[-1]
-        hosts = first.host
-        if len(group) > 1:
-            hosts = f"{first.host} to {last.host} ({counted(len(group), 'address', 'addresses')})"
-        ports = [str(port) for port in first.ports] + [f"({port})" for port in first.optional_ports]
-        name = "none" if first.sni is None else "the same" if first.sni == first.host else first.sni
-        labels = [first.farm] if first.farm else []
-        cells = (hosts, first.role.value, ", ".join(ports), name, ", ".join([*labels, *first.tags]), first.locator)
+    for target, hosts in rows[:_MOST_PLAN_ROWS]:
+        ports = [str(port) for port in target.ports] + [f"({port})" for port in target.optional_ports]
+        name = "none" if target.sni is None else "the same" if target.sni == target.host else target.sni
+        labels = [target.farm] if target.farm else []
+        cells = (hosts, target.role.value, ", ".join(ports), name, ", ".join([*labels, *target.tags]), target.locator)
         table.add_row(*(Text(clean_text(cell, max_chars=_MOST_CELL_CHARS)) for cell in cells[: len(table.columns)]))
     console.print(table)
-    if len(groups) > _MOST_PLAN_ROWS:
-        console.print(f"(the first {_MOST_PLAN_ROWS} of {len(groups)} rows)", highlight=False)
-    port_count = sum(len(target.ports) + len(target.optional_ports) for target in targets)
+    if len(rows) > _MOST_PLAN_ROWS:
+        console.print(f"(the first {_MOST_PLAN_ROWS} of {len(rows)} rows)", highlight=False)
+    port_count = sum(len(target.ports) + len(target.optional_ports) for target in plan.named)
+    port_count += sum(
+        item.count * (len(item.template.ports) + len(item.template.optional_ports)) for item in plan.space.ranges
+    )
     rate = f"at most {options.rate:g} connections a second" if options.rate else "no rate limit"
+    number, total = options.shard
+    shard = f", shard {number} of {total}" if total > 1 else ""
     console.print(
-        f"{counted(len(targets), 'target')}, {counted(port_count, 'port')} (on each address that a name leads to), "
-        f"policy {options.policy}, confirm {options.confirm}, {rate}.\n"
+        f"{counted(plan.count, 'target')}, {counted(port_count, 'port')} (on each address that a name leads to)"
+        f"{shard}, policy {options.policy}, confirm {options.confirm}, {rate}.\n"
         "Ports in parentheses may be closed. Nothing was contacted.",
         highlight=False,
         soft_wrap=True,
     )
 
 
-def _plan_key(target: Target) -> object:
-    """Return what targets must share to be one row: a range is one row, every other target its own."""
-    if not target.is_from_range:
-        return target
-    return target.locator, target.text, target.role, target.ports, target.optional_ports, target.server_name
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanIO:
+    """Where a scan's progress and results go."""
+
+    db: str | None = None
+    """SQLite file or SQLAlchemy URL that keeps the run."""
+    jsonl: Path | None = None
+    """File, or ``-`` for standard output, that gets each host as it is known."""
+    progress: ProgressForm = ProgressForm.AUTO
+    """How progress is told."""
+    has_table: bool = True
+    """Whether the table is printed at the end."""
+
+    @property
+    def is_stdout_taken(self) -> bool:
+        """Whether hosts are written to standard output, so that nothing else may be."""
+        return self.jsonl is not None and str(self.jsonl) == "-"
 
 
 def run_scan(
-    targets: Sequence[Target],
+    plan: TargetPlan,
     options: ScanOptions,
+    io: ScanIO,
     *,
-    exclusions: Exclusions | None = None,
     resolver: Resolver | None = None,
-    db: str | None = None,
-    quiet: bool = False,
-) -> tuple[RunResult, str | None]:
-    """Scan with a live view, store where asked, print the table; return the result, and why it is not stored.
+    resumed: str | None = None,
+) -> tuple[Results, str | None]:
+    """Scan with a live view, store where asked, print the table; return the results, and why they are not stored.
 
     Ends with a clear message where the store can't be opened or the options can't be.
     """
-    results: list[RunResult] = []
+    found: list[Results] = []
+    view = LiveView(Console(stderr=True), form=io.progress)
 
-    async def scan(view: LiveView, store: Store | None = None) -> None:
+    async def scan(store: Store | None, on_host: Callable[[JudgedHost], None] | None) -> None:
         # Returns nothing: asyncio.run renders the finished task, result and all, to text when it looks at Ctrl-C's
-        # handler afterwards (cpython's Handlers enum), which took 0.1 ms a host and as much memory as a report.
-        results.append(
-            await scan_targets(targets, options, exclusions=exclusions, resolver=resolver, observer=view, store=store)
-        )
-
-    async def run(view: LiveView) -> None:
+        # handler afterwards (cpython's Handlers enum).
         try:
-            if db is None:
-                await scan(view)
-                return
-            from scanner.store import open_store  # noqa: PLC0415  # SQLAlchemy is loaded only where a run is stored
-
-            with open_store(db) as store:
-                await scan(view, store)
+            found.append(
+                await scan_plan(
+                    plan, options, resolver=resolver, observer=view, store=store, resumed=resumed, on_host=on_host
+                )
+            )
         finally:
             await view.finish()
 
-    view = LiveView(Console(stderr=True), is_shown=not quiet)
+    with ExitStack() as stack:
+        try:
+            store = None
+            if io.db is not None:
+                from scanner.store import open_store  # noqa: PLC0415  # SQLAlchemy only where a run is stored
+
+                store = stack.enter_context(open_store(io.db, must_exist=resumed is not None))
+            asyncio.run(scan(store, _open_jsonl(io.jsonl, stack)))
+        except (StoreError, ValueError) as error:
+            fail(str(error))
+    (results,) = found
+    if io.has_table:
+        print_result(results, Console(stderr=io.is_stdout_taken))
+    return results, view.store_failure
+
+
+def _open_jsonl(path: Path | None, stack: ExitStack) -> Callable[[JudgedHost], None] | None:
+    """Return what writes each host as a line at once."""
+    if path is None:
+        return None
+    if str(path) == "-":
+        file = sys.stdout
+    else:
+        try:
+            file = stack.enter_context(path.open("w", encoding="utf-8", newline=""))
+        except OSError as error:
+            fail(f"{path} can't be written: {error.strerror}")
+
+    def write(judged: JudgedHost) -> None:
+        file.write(judged.jsonl() + "\n")
+        file.flush()
+
+    return write
+
+
+def load_run_to_resume(db: str, reference: str) -> tuple[str, TargetPlan, ScanOptions]:
+    """Return (id, plan, options) of a stored run to go on with; ends where there is none."""
+    from scanner.store import open_store  # noqa: PLC0415  # SQLAlchemy is loaded only where a run is stored
+
     try:
-        asyncio.run(run(view))
-    except (StoreError, ValueError) as error:
+        with open_store(db, must_exist=True) as store:
+            return load_resumable(store, reference)
+    except StoreError as error:
         fail(str(error))
-    (result,) = results
-    if not quiet:
-        print_result(source_of(result), Console())
-    return result, view.store_failure
 
 
-def run_sslyze(result: RunResult, folder: Path, *, quiet: bool) -> None:
+def run_sslyze(results: Results, named: Collection[Target], folder: Path, *, quiet: bool) -> None:
     """Run sslyze's full scan on every endpoint of a named host that speaks TLS, and say where its JSON is."""
+    names = {target.host for target in named}
     endpoints = [
-        endpoint.endpoint
-        for host in result.hosts
-        if not host.target.is_from_range
-        for endpoint in host.endpoints
-        if any(verdict.state is State.ENABLED for verdict in endpoint.verdicts)
+        Endpoint(host=host["name"], address=each["address"], port=each["port"], server_name=each["server_name"])
+        for host, _ in results.entries()
+        if host["name"] in names
+        for each in host["endpoints"]
+        if any(verdict["state"] == State.ENABLED.value for verdict in each["verdicts"])
     ]
     console = Console(stderr=True)
     if not quiet:
@@ -225,14 +324,14 @@ class Outputs:
             except OSError as error:
                 fail(f"{path} can't be written: {error.strerror}")
 
-    def write(self, result: RunResult, *, quiet: bool) -> None:
+    def write(self, results: ReportSource, *, quiet: bool) -> None:
         """Write each file, whole or not at all, and say where it is; ends with those that could not be written."""
         errors = []
         for path, render in ((self.html, _render_html), (self.json, _render_json), (self.csv, _render_csv)):
             if path is None:
                 continue
             try:
-                _write_whole(path, render(result))
+                _write_whole(path, render(results))
             except OSError as error:
                 errors.append(f"{path} can't be written: {error.strerror}")
                 continue
@@ -242,7 +341,7 @@ class Outputs:
             fail("; ".join(errors))
 
 
-def finish(result: RunResult, *, allow_unknown: bool, store_failure: str | None = None) -> NoReturn:
+def finish(result: Results, *, allow_unknown: bool, store_failure: str | None = None) -> NoReturn:
     """End with the exit code that the result calls for; a run that was to be stored and is not is never a success."""
     if store_failure is not None:
         fail(f"the run was not stored: {store_failure}")
@@ -289,15 +388,16 @@ def _is_written_in_place(path: Path) -> bool:
     return path.is_symlink() or (path.exists() and not path.is_file())
 
 
-def _write_whole(path: Path, content: str) -> None:
+def _write_whole(path: Path, content: Iterable[str]) -> None:
     """Write beside the file and put it in place, so that a reader never sees half a report."""
     if _is_written_in_place(path):
-        path.write_text(content, encoding="utf-8", newline="")
+        with path.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(content)
         return
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(content)
+            file.writelines(content)
         umask = os.umask(0)
         os.umask(umask)
         Path(name).chmod(0o666 & ~umask)
@@ -307,19 +407,19 @@ def _write_whole(path: Path, content: str) -> None:
         raise
 
 
-def _render_html(result: RunResult) -> str:
+def _render_html(source: ReportSource) -> Iterable[str]:
     from scanner.reports.html import render_html  # noqa: PLC0415  # jinja2 is loaded only where it is used
 
-    return "".join(render_html(source_of(result)))
+    return render_html(source)
 
 
-def _render_json(result: RunResult) -> str:
+def _render_json(source: ReportSource) -> Iterable[str]:
     from scanner.reports.json import render_json  # noqa: PLC0415
 
-    return "".join(render_json(source_of(result)))
+    return render_json(source)
 
 
-def _render_csv(result: RunResult) -> str:
+def _render_csv(source: ReportSource) -> Iterable[str]:
     from scanner.reports.csv import render_csv  # noqa: PLC0415
 
-    return "".join(render_csv(source_of(result)))
+    return render_csv(source)

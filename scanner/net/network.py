@@ -76,13 +76,18 @@ def error_name(number: int) -> str:
     return errno.errorcode.get(number, f"errno {number}")
 
 
+def has_epoll(kind: str) -> bool:
+    """Return whether a kind of network (see open_network) is one on epoll here."""
+    return kind == "epoll" or (kind == "auto" and sys.platform == "linux")
+
+
 def open_network(kind: str = "auto") -> Network:
     """Return a network: ``epoll`` (Linux, the fast one), ``asyncio`` (anywhere), or ``auto`` (the best there is).
 
     Raises ValueError for another kind, or for epoll where the system has none. Call it inside the running event loop.
     """
     if kind == "auto":
-        kind = "epoll" if sys.platform == "linux" else "asyncio"
+        kind = "epoll" if has_epoll(kind) else "asyncio"
     if kind == "epoll":
         if not hasattr(select, "epoll"):
             raise ValueError(f"there is no epoll on {os.name}; use asyncio")

@@ -29,6 +29,16 @@ FIRST_ROUND: tuple[TlsVersion, ...] = (
 )
 """The likeliest first: its answer serves as the first control."""
 
+WALK_DOWN: tuple[TlsVersion, ...] = (
+    TlsVersion.TLS1_2,
+    TlsVersion.TLS1_3,
+    TlsVersion.TLS1_1,
+    TlsVersion.TLS1_0,
+    TlsVersion.SSL3,
+    TlsVersion.SSL2,
+)
+"""The order that needs the fewest questions: a refused version may settle those below it (Survey.implied_by)."""
+
 MOST_QUESTIONS = 60
 """Questions to one endpoint at the very most."""
 
@@ -83,11 +93,12 @@ def _ask_once(hello: bytes, *, sent: bytes) -> Generator[bytes, bytes, Reply]:
         return cast("Reply", stop.value)
 
 
-def plan_next(answers: Sequence[Answer], *, confirm: Collection[TlsVersion]) -> Batch | None:
+def plan_next(answers: Sequence[Answer], *, confirm: Collection[TlsVersion], walks_down: bool = False) -> Batch | None:
     """Return what to ask next, or None where no further question would help.
 
     answers: every answer so far, in the order asked. confirm: the versions that are to be confirmed by a handshake of
-    sslyze's engine where they are found enabled.
+    sslyze's engine where they are found enabled. walks_down: whether versions that a refused higher one settles are
+    not asked about themselves.
     """
     count = len(answers)
     if not answers:
@@ -95,11 +106,11 @@ def plan_next(answers: Sequence[Answer], *, confirm: Collection[TlsVersion]) -> 
     if count >= MOST_QUESTIONS:
         return None
     if count < len(FIRST_ROUND):
-        return _plan_first_round(answers)
+        return _plan_first_round(answers, confirm=confirm, walks_down=walks_down)
     return _plan_rest(answers, confirm=confirm)
 
 
-def _plan_first_round(answers: Sequence[Answer]) -> Batch | None:
+def _plan_first_round(answers: Sequence[Answer], *, confirm: Collection[TlsVersion], walks_down: bool) -> Batch | None:
     last = answers[-1]
     if _is_dead(answers):
         return None
@@ -110,10 +121,14 @@ def _plan_first_round(answers: Sequence[Answer]) -> Batch | None:
     if all(answer.kind is AnswerKind.NOT_TLS for answer in answers):
         # Two hellos of different make, both answered by something else: enough.
         return Batch((Question(TlsVersion.TLS1_0, HelloVariant.COMPACT),)) if len(answers) == 1 else None
-    missing = [version for version in FIRST_ROUND if all(answer.version is not version for answer in answers)]
+    order = WALK_DOWN if walks_down else FIRST_ROUND
+    missing = [version for version in order if all(answer.version is not version for answer in answers)]
+    if walks_down and missing:
+        survey = Survey(answers)
+        missing = [version for version in missing if survey.implied_by(version) is None]
     questions = tuple(Question(version, HelloVariant.BROAD) for version in missing)
     if not questions:
-        return _plan_rest(answers, confirm=())
+        return _plan_rest(answers, confirm=confirm if walks_down else ())
     # Where one hello met silence, waiting for each of the others in turn would take too long.
     is_silent = last.kind is AnswerKind.SILENT
     return Batch(questions if is_silent else questions[:1])
@@ -197,7 +212,7 @@ def _control(survey: Survey, *, confirm: Collection[TlsVersion]) -> Question | N
     """Return a question that is known to be answered well, or one that may show it, or None."""
     for at in survey.controls:
         answer = survey.answers[at]
-        if answer.accepted in confirm and not _has_handshake(survey, answer.accepted):
+        if answer.accepted is not None and answer.accepted in confirm and not _has_handshake(survey, answer.accepted):
             return Question(answer.accepted, None)
         if answer.variant is not None:
             return Question(answer.version, answer.variant)

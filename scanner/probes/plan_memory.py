@@ -34,11 +34,12 @@ class _Step:
 
 
 class PlanMemory:
-    """Plans for one run. confirm: as in plan_next."""
+    """Plans for one run. confirm, walks_down: as in plan_next."""
 
-    def __init__(self, *, confirm: Collection[TlsVersion]) -> None:
+    def __init__(self, *, confirm: Collection[TlsVersion], walks_down: bool = False) -> None:
         self._confirm = confirm
-        self._begin = _Step(plan_next((), confirm=confirm))
+        self._walks_down = walks_down
+        self._begin = _Step(self.plan([]))
         self._count = 1
 
     def climb(self) -> Climb:
@@ -50,13 +51,13 @@ class PlanMemory:
         key = tuple(map(_signature, new))
         known = step.after.get(key)
         if known is None and self._count < _MOST_REMEMBERED:
-            known = step.after[key] = _Step(plan_next(answers, confirm=self._confirm))
+            known = step.after[key] = _Step(self.plan(answers))
             self._count += 1
         return known
 
     def plan(self, answers: list[Answer]) -> Batch | None:
         """Plan without remembering."""
-        return plan_next(answers, confirm=self._confirm)
+        return plan_next(answers, confirm=self._confirm, walks_down=self._walks_down)
 
 
 class Climb:

@@ -219,6 +219,7 @@ class Lane:
         self._is_exhausted = False
         self._is_stopping = False
         self._is_woken = False
+        self._is_held = False
         self._most_in_flight = settings.in_flight
         self._randoms = b""
         self._random_at = 0
@@ -249,6 +250,12 @@ class Lane:
         """Take note that the engine is done with a host that was handed over."""
         self._handed_over -= 1
         self._wake()
+
+    def hold(self, is_held: bool) -> None:  # noqa: FBT001  # a switch
+        """Begin no further addresses for the time being, or go on."""
+        if self._is_held and not is_held:
+            self._wake()
+        self._is_held = is_held
 
     def interrupt(self) -> None:
         """Stop: what is under way is cut, and what was learned of it told."""
@@ -297,7 +304,8 @@ class Lane:
 
     def _may_begin_fresh(self) -> bool:
         return (
-            self._reactor.in_flight < self._most_in_flight
+            not self._is_held
+            and self._reactor.in_flight < self._most_in_flight
             and len(self._waiting) < _MOST_WAITING
             and self._handed_over < self._settings.most_handed_over
         )
@@ -398,7 +406,14 @@ class Lane:
         )
 
     def _on_end(self, call: Call) -> None:
-        host = cast("_Host", call)
+        try:
+            self._take(cast("_Host", call))
+        except Exception as error:  # noqa: BLE001  # the event loop would only log it: run() has to raise it
+            if not self._done.done():
+                self._done.set_exception(error)
+
+    def _take(self, host: _Host) -> None:
+        """Take in how a connection ended."""
         ending = host.ending
         endings = self._counters.endings
         endings[ending] = endings.get(ending, 0) + 1
@@ -432,7 +447,7 @@ class Lane:
             known = host.steps.add(step, key, self._answers(host))
         host.step = known
         if known.is_trouble:
-            self._backoff.note(host.network, True, time.monotonic())  # noqa: FBT003  # trouble
+            self._backoff.note(host.network, host.place.number, time.monotonic(), is_trouble=True)
         if known.is_for_engine:
             self._hand_over(host)
         elif known.question is not None:
@@ -487,8 +502,13 @@ class Lane:
         if any(self._needs_engine(host.order_at, step) for _, _, step in host.walked):
             self._hand_over(host)
             return
-        self._counters.addresses_done += 1
-        self._backoff.note(host.network, False, time.monotonic())  # noqa: FBT003  # no trouble
+        counters = self._counters
+        counters.addresses_done += 1
+        for _, _, step in host.walked:
+            if step.enabled:
+                counters.endpoints_answering += 1
+                counters.versions.update(step.enabled)
+        self._backoff.note(host.network, host.place.number, time.monotonic(), is_trouble=False)
         self._client.on_swept(self._swept(host, key=_key(host)))
 
     def _hand_over(self, host: _Host) -> None:

@@ -78,9 +78,9 @@ def test_no_plan_depends_on_time_or_words(host, confirm):
 def count_plans(monkeypatch):
     asked = []
 
-    def counting(answers, *, confirm):
+    def counting(answers, **settings):
         asked.append(len(answers))
-        return plan_next(answers, confirm=confirm)
+        return plan_next(answers, **settings)
 
     monkeypatch.setattr(plan_memory, "plan_next", counting)
     return asked

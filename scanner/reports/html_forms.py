@@ -35,8 +35,8 @@ from scanner.reports.objects import JsonObject
 
 ADDRESS_SLOTS = len(SLOTS) - 2
 """How many addresses other than the name have a slot; the first slot is the name's, the last the next time's."""
-LONG_FROM = TEXT_LIMIT // 2
-"""Texts with slots are shorter than this many characters."""
+FILL_LIMIT = 255
+"""Most characters of a name or an address that gets a slot; a DNS name has no more (RFC 1035 section 2.3.4)."""
 REST_LIMIT = 2_000
 """Most different remainders (issuer, key, trust) of certificates that are numbered."""
 PACKED_FROM = 600
@@ -44,13 +44,12 @@ PACKED_FROM = 600
 
 # In JSON text no control character stands raw (RFC 8259 section 7), so these can't be mistaken for what was there.
 _MARKS = "".join(map(chr, range(1, len(SLOTS) + 1)))
-_TO_SLOTS = str.maketrans(dict(zip(_MARKS, SLOTS, strict=True)))
 _NAME, _TIME = _MARKS[0], _MARKS[-1]
 _TIMES = re.compile(r'_at": "([^"]*)"')
 _TIME_SLOT = f'_at": "{_TIME}"'
 _IN_TEXT = re.compile(f"[{SLOTS}]")
 # What has no blank, quote or escape, and something that no JSON syntax has, is found as a whole or not at all.
-_FINDABLE = re.compile(r"(?=[^.:]*[.:])[!#-\[\]-~]{4,255}\Z")
+_FINDABLE = re.compile(rf"(?=[^.:]*[.:])[!#-\[\]-~]{{4,{FILL_LIMIT}}}\Z")
 _OWN_LINE = ("subject", "not_before", "not_after", "sha256", "names")
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 _strict = json.JSONDecoder()
@@ -135,8 +134,10 @@ def _render_pattern(seconds: list[int]) -> str:
 
 def read_form(template_text: str) -> list[Any] | None:
     """Return ``[host, findings]`` with slots, or None where a slot fell into an escape and the text is no JSON."""
+    for mark, slot in zip(_MARKS, SLOTS, strict=True):
+        template_text = template_text.replace(mark, slot)  # str.translate takes twenty times as long
     try:
-        form: list[Any] = _strict.decode(template_text.translate(_TO_SLOTS))
+        form: list[Any] = _strict.decode(template_text)
     except ValueError:
         return None
     return form
@@ -151,16 +152,18 @@ def is_shareable(form: list[Any]) -> bool:
 
 
 def has_long_text(template_text: str) -> bool:
-    """Tell whether a text with slots is so long that it may be cut, which must not depend on what is filled in."""
+    """Tell whether a text with slots may be so long that it is cut, which must not depend on what is filled in."""
+    present = [mark for mark in _MARKS[:-1] if mark in template_text]
     # Inside a string of JSON a quote stands after a backslash, so this splits no string; mostly it is answer enough.
-    if max(map(len, template_text.split('", "'))) <= LONG_FROM:
+    pieces = template_text.split('", "')
+    if all(len(piece) + FILL_LIMIT * sum(map(piece.count, present)) <= TEXT_LIMIT for piece in pieces):
         return False
     return _has_long_text(read_form(template_text))
 
 
 def _has_long_text(value: Any) -> bool:
     if isinstance(value, str):
-        return len(value) > LONG_FROM and _IN_TEXT.search(value) is not None
+        return len(value) + FILL_LIMIT * len(_IN_TEXT.findall(value)) > TEXT_LIMIT and bool(_IN_TEXT.search(value))
     if isinstance(value, dict):
         return any(_has_long_text(item) for item in (*value, *value.values()))
     return isinstance(value, list) and any(map(_has_long_text, value))

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 _BATCH_HOSTS: Final = 200
 _BATCH_BYTES: Final = 8 * 2**20
-_LISTED_RUNS: Final = 5
+_LISTED: Final = 5
 
 
 def open_store(url_or_path: str | Path, *, must_exist: bool = False, busy_timeout_s: float = 10.0) -> Store:
@@ -300,21 +300,24 @@ class Store:
         self, connection: sa.Connection, run_id: str, number: int, batch: Sequence[PackedHost]
     ) -> list[PackedHost]:
         """Return the hosts of a batch that are to be inserted, once those that they replace are gone."""
-        by_position = {host.position: host for host in batch}
-        if len(by_position) < len(batch):
-            raise StoreError(f"{self.location}: run {run_id!r} was given two hosts for one position")
+        by_position: dict[int, PackedHost] = {}
+        taken = set()
+        for host in batch:
+            before = by_position.get(host.position)
+            if before is None or not before.is_final:
+                by_position[host.position] = host
+            elif before.blob != host.blob:
+                taken.add(host.position)
         here = (HOSTS.c.run_number == number, HOSTS.c.position.in_(by_position))
         found = connection.execute(sa.select(HOSTS.c.position, HOSTS.c.is_final, HOSTS.c.packed).where(*here)).all()
-        if not found:
-            return list(batch)
-        taken = sorted(at for at, is_final, packed in found if is_final and packed != by_position[at].blob)
+        taken |= {at for at, is_final, packed in found if is_final and packed != by_position[at].blob}
         if taken:
-            text = ", ".join(map(str, taken[:_LISTED_RUNS])) + (", ..." if len(taken) > _LISTED_RUNS else "")
+            text = ", ".join(map(str, sorted(taken)[:_LISTED])) + (", ..." if len(taken) > _LISTED else "")
             raise StoreError(f"{self.location}: run {run_id!r} has another host already at {text}")
         if not all(is_final for _, is_final, _ in found):
             connection.execute(HOSTS.delete().where(*here, sa.not_(HOSTS.c.is_final)))
         done = {at for at, is_final, _ in found if is_final}
-        return [host for host in batch if host.position not in done]
+        return [host for host in by_position.values() if host.position not in done]
 
     def iter_packed(self, reference: str) -> Iterator[PackedHost]:
         """Yield what append_packed was given, by position, with all parts that the blobs refer to; for merge_runs."""

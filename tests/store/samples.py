@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import typing
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from hypothesis import strategies as st
 
@@ -124,6 +126,43 @@ BARE_RECORD = HostRecord(
     endpoints=(),
     exchanges=(),
 )
+
+HELLOS = [
+    (TlsVersion.from_label(label), HelloVariant(variant), server_name, bytes.fromhex(hello))
+    for label, variant, server_name, hello in json.loads((Path(__file__).parent / "data" / "hellos.json").read_text())
+]
+"""The hellos of version 0.1.0 (version, variant, server name, bytes) with the random bytes 0 to 63. Never made anew."""
+
+
+def make_hello_record(server_name, *, host="192.0.2.77", received=b"\x15\x03\x03\x00\x02\x02\x28", is_from_range=True):
+    """Return a record of every hello of HELLOS with this server name."""
+    endpoint = Endpoint(host=host, address=host, port=443, server_name=server_name)
+    exchanges = tuple(
+        Exchange(
+            request=ProbeRequest(
+                id=50 + 3 * number, probe=Probe.HELLO, endpoint=endpoint, version=version, variant=variant
+            ),
+            started_at=BEGUN_AT + timedelta(microseconds=1234 * number),
+            sent=hello,
+            received=received,
+            ending=Ending.COMPLETE,
+            elapsed_s=0.001234,
+        )
+        for number, (version, variant, name, hello) in enumerate(HELLOS)
+        if name == server_name
+    )
+    target = Target(
+        text="192.0.2.0/24",
+        host=host,
+        role=Role.SERVER,
+        ports=(443,),
+        is_from_range=is_from_range,
+        server_name=server_name,
+    )
+    return HostRecord(
+        target=target, resolution=Resolution(addresses=(host,)), endpoints=(endpoint,), exchanges=exchanges
+    )
+
 
 # Text of every kind the types allow: NUL, noncharacters and lone surrogates (odd arguments become those) included.
 _TEXT = st.text(st.characters() | st.sampled_from("\0\udcff\ufdd0\\'\""), max_size=30)

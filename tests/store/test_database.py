@@ -12,13 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scanner.model.runs import Run
-from scanner.store import RunSummary, StoredRun, StoreError, open_store
+from scanner.store import Checkpoint, KeepBytes, RunSummary, StoredHost, StoredRun, StoreError, open_store
+from scanner.store.packing import pack_record
 from tests.store.samples import (
     BARE_RECORD,
     BEGUN_AT,
     FULL_RECORD,
     arbitrary,
     arbitrary_records,
+    make_hello_record,
     make_record,
     make_run,
 )
@@ -38,7 +40,7 @@ def store(path):
 
 
 def count_rows(path):
-    tables = ("runs", "hosts", "endpoints", "exchanges", "host_certificates", "certificates")
+    tables = ("runs", "plans", "checkpoints", "hosts", "host_certificates", "certificates")
     with sqlite3.connect(path) as database:
         counts = {table: database.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}  # noqa: S608  names from above
     database.close()
@@ -112,7 +114,7 @@ def test_more_hosts_than_a_batch_are_one_transaction(store, path):
     assert store.load_run(run.id).hosts == ()
     store.append_hosts(run.id, ((number, make_record(number)) for number in range(450)))
     assert store.load_run(run.id).hosts == tuple(make_record(number) for number in range(450))
-    assert count_rows(path)["exchanges"] == 450 * 6
+    assert count_rows(path)["hosts"] == 450
 
 
 def test_iter_hosts_yields_what_load_run_returns(store):
@@ -132,7 +134,7 @@ def test_certificates_are_stored_once_and_go_with_the_last_run_that_has_them(sto
     before = store.load_run("a")
     store.delete_run("b")
     assert count_rows(path) == {
-        "runs": 1, "hosts": 10, "endpoints": 10, "exchanges": 60, "host_certificates": 20, "certificates": 11,
+        "runs": 1, "plans": 0, "checkpoints": 0, "hosts": 10, "host_certificates": 20, "certificates": 11,
     }  # fmt: skip
     assert store.load_run("a") == before
     store.delete_run("a")
@@ -248,29 +250,114 @@ def test_position_is_taken_once_and_nothing_of_the_batch_stays(store, path):
     store.begin_run(make_run("a"))
     store.append_host("a", 5, FULL_RECORD)
     before = count_rows(path)
-    with pytest.raises(StoreError, match="'a' has a host already at one of the positions 4, 5, 6"):
+    with pytest.raises(StoreError, match=r"'a' has another host already at 5$"):
         store.append_hosts("a", [(4, make_record(4)), (5, make_record(5)), (6, make_record(6))])
+    assert count_rows(path) == before
+    with pytest.raises(StoreError, match="another host already at 7"):
+        store.append_hosts("a", [(7, make_record(4)), (7, make_record(5))])
     assert count_rows(path) == before
 
 
-def test_run_dictionary_that_was_rolled_back_is_not_used_later(store, path):
+def test_the_same_host_again_is_passed_over(store, path):
     store.begin_run(make_run("a"))
-    with pytest.raises(StoreError, match="already"):
-        store.append_hosts("a", [(0, make_record(0)), (0, make_record(1))])
-    store.append_hosts("a", [(0, make_record(2)), (1, make_record(3))])
-    store.close()
-    with open_store(path) as again:
-        assert again.load_run("a").hosts == (make_record(2), make_record(3))
+    store.append_hosts("a", [(4, make_record(4)), (5, FULL_RECORD)])
+    store.append_hosts("a", [(5, FULL_RECORD), (6, make_record(6))])
+    assert store.load_run("a").hosts == (make_record(4), FULL_RECORD, make_record(6))
+    check_integrity(path)
+
+
+def test_interrupted_host_is_shown_and_replaced_when_it_is_done_again(store, path):
+    store.begin_run(make_run("a"))
+    cut_off = replace(make_record(5), stopped="interrupted")
+    store.append_hosts("a", [(4, make_record(4)), (5, cut_off)])
+    assert [(host.position, host.is_final) for host in store.iter_stored("a")] == [(4, True), (5, False)]
+    assert store.load_checkpoint("a").done_positions == {4}
+    # Interrupted once more, then done.
+    store.append_hosts("a", [(5, replace(cut_off, exchanges=()))])
+    assert store.load_run("a").hosts == (make_record(4), replace(cut_off, exchanges=()))
+    store.append_hosts("a", [(4, make_record(4)), (5, make_record(9)), (6, make_record(6))])
+    assert store.load_run("a").hosts == (make_record(4), make_record(9), make_record(6))
+    assert store.load_checkpoint("a").done_positions == {4, 5, 6}
+    assert store.load_checkpoint("a", below=5).done_positions == {4}
+    with pytest.raises(StoreError, match="another host already at 5"):
+        store.append_hosts("a", [(5, cut_off)])
+    check_integrity(path)
+
+
+def test_checkpoint_is_stored_with_the_hosts_or_not_at_all(store, path):
+    run = make_run("a")
+    plan, options = '{"targets": "' + "\udcff\0 é" * 2000 + '"}', '{"seed": 7, "note": "\0"}'
+    store.begin_run(run, plan=plan, options=options)
+    first = Checkpoint(run=run, plan=plan, options=options, progress=None, counts={}, done_positions=frozenset())
+    assert store.load_checkpoint("a") == first
+    hosts = [pack_record(make_record(number), number) for number in range(3)]
+    store.append_packed("a", hosts[:2], checkpoint=b"two", counts={"REFUSED": 250, "NO_ANSWER": 3})
+    second = replace(first, progress=b"two", counts={"NO_ANSWER": 3, "REFUSED": 250}, done_positions=frozenset({0, 1}))
+    assert store.load_checkpoint("a") == second
+    other = pack_record(make_record(9), 0)
+    with pytest.raises(StoreError, match="another host"):
+        store.append_packed("a", [hosts[2], other], checkpoint=b"three", counts={"REFUSED": 251})
+    assert store.load_checkpoint("a") == second
+    store.append_packed("a", [], checkpoint=b"three")
+    store.append_packed("a", hosts[2:])
+    assert store.load_checkpoint("latest") == replace(second, progress=b"three", done_positions=frozenset({0, 1, 2}))
+    store.finish_run("a", BEGUN_AT, is_complete=True, no_listener_counts=None)
+    assert store.load_summary("a") == (
+        RunSummary(run=replace(run, finished_at=BEGUN_AT, is_complete=True), host_count=3),
+        (("NO_ANSWER", 3), ("REFUSED", 250)),
+    )
+    store.delete_run("a")
+    assert set(count_rows(path).values()) == {0}
+
+
+def test_run_without_a_plan_has_an_empty_one(store):
+    store.begin_run(make_run("a"))
+    checkpoint = store.load_checkpoint("a")
+    assert (checkpoint.plan, checkpoint.options, checkpoint.progress) == ("", "", None)
+
+
+def test_host_without_its_bytes_says_so_and_keeps_its_judgement(store):
+    store.begin_run(make_run("a"))
+    line = b'{"host": "x"}' * 100
+    record = make_hello_record(None)
+    kept = [
+        pack_record(record, 0, keep=KeepBytes.NONE, is_clear=True, judged=line),
+        pack_record(record, 1, keep=KeepBytes.NONE, is_clear=False),
+    ]
+    store.append_packed("a", kept)
+    assert list(store.iter_stored("a")) == [
+        StoredHost(position=0, record=replace(record, exchanges=()), has_bytes=False, judged=line, is_final=True),
+        StoredHost(position=1, record=record, has_bytes=True, judged=None, is_final=True),
+    ]
+    for act in (store.load_run, lambda run: list(store.iter_hosts(run))):
+        with pytest.raises(StoreError, match="host 0: its bytes were not kept"):
+            act("a")
+
+
+def test_what_hosts_share_is_stored_once(store, path):
+    store.begin_run(make_run("a"))
+    records = [
+        make_hello_record(name, host=f"192.0.2.{at}") for at, name in enumerate((None, None, "a.example"), start=1)
+    ]
+    for at, record in enumerate(records):
+        store.append_host("a", at, record)
+    assert store.load_run("a").hosts == tuple(records)
+    with sqlite3.connect(path) as database:
+        # The hellos' forms, and two lines of targets (one with a server name).
+        assert database.execute("SELECT count(*) FROM parts").fetchone() == (3,)
+    database.close()
 
 
 @pytest.mark.parametrize(
     ("statement", "named"),
     [
-        ("UPDATE exchanges SET ending='evaporated'", "Ending 'evaporated'.*newer version"),
-        ("UPDATE hosts SET target='{'", "damaged"),
-        ("UPDATE hosts SET wire=x'0001'", "damaged"),
-        ("DELETE FROM endpoints", "damaged"),
-        ("DELETE FROM exchanges WHERE ordinal=1", "damaged"),
+        ("UPDATE hosts SET packed=x'0701'", "host 0: .*newer version"),
+        ("UPDATE hosts SET packed=substr(packed, 1, length(packed) - 1)", "host 0: .*damaged"),
+        ("UPDATE hosts SET packed=x''", "host 0: "),
+        ("DELETE FROM host_certificates", "host 0: .*damaged"),
+        ("UPDATE certificates SET der=x'0100'", "damaged"),
+        ("DELETE FROM parts", "host 0: .*damaged"),
+        ("UPDATE parts SET content=x'00'", "host 0: .*damaged"),
         ("UPDATE runs SET no_listener_counts='[['", "damaged"),
         ("UPDATE runs SET started_at_us=1000000000000000000", "damaged"),
     ],
@@ -373,13 +460,15 @@ def test_full_disk_keeps_what_was_stored(tmp_path):
 CRASHING_WRITER = """
 import sys
 from scanner.store import open_store
+from scanner.store.packing import pack_record
 from tests.store.samples import make_record, make_run
 path, batch = sys.argv[1], int(sys.argv[2])
 records = [make_record(number) for number in range(50)]
 with open_store(path) as store:
     store.begin_run(make_run("crash"))
     for begin in range(0, 10**6, batch):
-        store.append_hosts("crash", ((number, records[number % 50]) for number in range(begin, begin + batch)))
+        hosts = (pack_record(records[number % 50], number) for number in range(begin, begin + batch))
+        store.append_packed("crash", hosts, checkpoint=str(begin + batch).encode())
         print(begin + batch, flush=True)
 """
 
@@ -403,6 +492,7 @@ def test_kill_leaves_each_host_wholly_there_or_not_at_all(path, batch, delay_s):
         assert stored.hosts == tuple(make_record(number % 50) for number in range(count))
         assert not stored.run.is_complete
         counts = count_rows(path)
-        assert (counts["hosts"], counts["exchanges"]) == (count, 6 * count)
+        assert counts["hosts"] == count
+        assert store.load_checkpoint("crash").progress == str(count).encode()
         store.append_host("crash", count, make_record(count))
     check_integrity(path)

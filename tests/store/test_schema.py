@@ -1,6 +1,7 @@
 import re
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from scanner.store import StoredRun, open_store, opening
+from scanner.store import StoredRun, StoreError, open_store, opening
+from scanner.store.packing import pack_record
 from scanner.store.schema import HEAD, METADATA
-from tests.store.samples import BARE_RECORD, BEGUN_AT, FULL_RECORD, make_record, make_run
+from tests.store.samples import BARE_RECORD, BEGUN_AT, FULL_RECORD, make_hello_record, make_record, make_run
 
 DATA = Path(__file__).parent / "data"
 SAMPLE = StoredRun(
@@ -21,7 +23,27 @@ SAMPLE = StoredRun(
     hosts=(FULL_RECORD, make_record(1), make_record(2), BARE_RECORD),
     no_listener_counts=(("REFUSED", 250), ("NO_ANSWER", 3)),
 )
+"""What data/0001.sql holds."""
+PACKED_HOSTS = (
+    make_hello_record(None),
+    make_hello_record("sts.example.com"),
+    replace(make_hello_record("sts.example.com", is_from_range=False), stopped="interrupted"),
+)
+PACKED_SAMPLE = replace(SAMPLE, hosts=(*SAMPLE.hosts, *PACKED_HOSTS))
+"""What data/0002.sql holds, and besides a plan, options and a checkpoint."""
+SAMPLES = {"0001": SAMPLE, "0002": PACKED_SAMPLE}
 """What each data/<revision>.sql holds, as the program of that revision wrote it."""
+
+
+def store_sample(path):
+    """Write what the newest data/<revision>.sql was made of."""
+    with open_store(path) as store:
+        store.begin_run(SAMPLE.run, plan='{"targets": []}', options='{"seed": 7}')
+        hosts = [pack_record(record, position) for position, record in enumerate(PACKED_SAMPLE.hosts)]
+        store.append_packed(SAMPLE.run.id, hosts, checkpoint=b"progress", counts=dict(SAMPLE.no_listener_counts))
+        store.finish_run(
+            SAMPLE.run.id, SAMPLE.run.finished_at, is_complete=True, no_listener_counts=SAMPLE.no_listener_counts
+        )
 
 
 def make_config(connection=None, location=opening.MIGRATIONS):
@@ -87,11 +109,58 @@ def test_database_of_each_revision_is_brought_up_to_date_and_keeps_its_data(tmp_
         assert database.execute("SELECT * FROM alembic_version").fetchall() == [(revision,)]
     database.close()
     with open_store(path) as store:
-        assert store.load_run("latest") == SAMPLE
+        sample = SAMPLES[revision]
+        assert store.load_run("latest") == sample
         store.append_host(SAMPLE.run.id, 99, make_record(99))
-        assert store.load_run("latest").hosts == (*SAMPLE.hosts, make_record(99))
+        assert store.load_run("latest").hosts == (*sample.hosts, make_record(99))
     open_store(tmp_path / "new.db").close()
     assert read_schema(path) == read_schema(tmp_path / "new.db")
+
+
+def test_plan_and_checkpoint_of_the_sample_are_read(tmp_path):
+    with sqlite3.connect(tmp_path / "old.db") as database:
+        database.executescript((DATA / "0002.sql").read_text())
+    database.close()
+    with open_store(tmp_path / "old.db") as store:
+        checkpoint = store.load_checkpoint("latest")
+    assert (checkpoint.plan, checkpoint.options, checkpoint.progress) == ('{"targets": []}', '{"seed": 7}', b"progress")
+    assert checkpoint.done_positions == set(range(6))
+
+
+def test_many_old_hosts_of_several_runs_are_packed(tmp_path):
+    """More than the migration holds at a time, with certificates that runs share; made of the rows of 0001.sql."""
+    path = tmp_path / "old.db"
+    with sqlite3.connect(path) as database:
+        database.executescript((DATA / "0001.sql").read_text())
+        columns = {
+            name: [row[1] for row in database.execute(f"PRAGMA table_info({name})")]
+            for name in ("runs", "hosts", "endpoints", "exchanges", "host_certificates")
+        }
+        others = ", ".join(f'"{name}"' for name in columns["runs"] if name not in {"number", "id"})
+        database.execute(f"INSERT INTO runs (number, id, {others}) SELECT 7, 'second', {others} FROM runs")  # noqa: S608  names from above
+        for name in ("hosts", "endpoints", "exchanges", "host_certificates"):
+            rest = ", ".join(f'"{column}"' for column in columns[name] if column not in {"run_number", "position"})
+            for copy in range(1, 60):
+                shifted = f"SELECT 7, position + {copy * 10}, {rest} FROM {name} WHERE run_number = 1"  # noqa: S608  as above
+                database.execute(f"INSERT INTO {name} (run_number, position, {rest}) {shifted}")
+    database.close()
+    with open_store(path) as store:
+        assert store.load_run("second").hosts == SAMPLE.hosts * 59
+        assert store.load_run(SAMPLE.run.id) == SAMPLE
+        store.delete_run("second")
+        assert store.load_run(SAMPLE.run.id) == SAMPLE
+
+
+def test_damaged_old_database_is_left_as_it_was(tmp_path):
+    path = tmp_path / "old.db"
+    with sqlite3.connect(path) as database:
+        database.executescript((DATA / "0001.sql").read_text())
+        database.execute("UPDATE hosts SET wire=x'0001' WHERE position=1")
+    database.close()
+    before = read_schema(path)
+    with pytest.raises(StoreError, match=r"'host1\.example' is damaged"):
+        open_store(path)
+    assert read_schema(path) == before
 
 
 NEXT_MIGRATION = """
@@ -100,8 +169,8 @@ from alembic import op
 revision, down_revision, branch_labels, depends_on = "next", "HEAD", None, None
 def upgrade():
     op.add_column("runs", sa.Column("note", sa.Text()))
-    with op.batch_alter_table("exchanges", table_kwargs={"sqlite_with_rowid": False}) as batch:
-        batch.alter_column("os_error", new_column_name="system_error")
+    with op.batch_alter_table("host_certificates", table_kwargs={"sqlite_with_rowid": False}) as batch:
+        batch.alter_column("ordinal", new_column_name="place")
     REST
 """.replace("HEAD", HEAD)
 
@@ -126,9 +195,8 @@ def test_migration_to_come_will_be_applied_on_open(tmp_path, next_version):
     with sqlite3.connect(path) as database:
         assert database.execute("SELECT * FROM alembic_version").fetchall() == [("next",)]
         assert database.execute("SELECT id, note FROM runs").fetchall() == [(SAMPLE.run.id, None)]
-        errors = database.execute("SELECT system_error FROM exchanges WHERE system_error LIKE 'E%'").fetchall()
-        assert errors == [("ECONNRESET",)]
-        assert database.execute("SELECT count(*) FROM exchanges").fetchone() == (15,)
+        assert database.execute("SELECT max(place), count(*) FROM host_certificates").fetchone() == (2, 7)
+        assert database.execute("SELECT count(*) FROM hosts").fetchone() == (7,)
     database.close()
 
 

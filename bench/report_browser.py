@@ -1,8 +1,8 @@
 """Measure the HTML report in headless Chromium: size, writing, memory, paint, filter, search, sort, details, heap.
 
-Run by hand: ``python bench/report_browser.py [hosts] [named|range|own]`` (100,000 hosts of a range by default).
-``range`` has few makes of hosts, ``own`` gives each host texts of its own, ``named`` is a list of named hosts in memory.
-It prints and asserts nothing: the time a machine takes says more about the machine than about the report.
+Run by hand: ``python bench/report_browser.py [hosts] [named|range|own]``, by default 100,000 hosts of a range.
+``range`` has few makes of hosts, ``own`` gives each host texts of its own, ``named`` is a list of named hosts in
+memory. It prints and asserts nothing: the time a machine takes says more about the machine than about the report.
 """
 
 from __future__ import annotations

@@ -148,12 +148,14 @@
   }
 
   let lowNames = null;
+  let lowExtras = null;
 
   // Return a test of one word, by place. Kinds and extras are searched once each, not once a host.
   function planWord(word) {
     lowNames ??= names.map((name) => name.toLowerCase());
     const inKind = kinds.map((kind) => [kind.words, index.roles[kind.role][1], ...kind.tags.map((tag) => index.tags[tag])].join("\n").toLowerCase().includes(word));
-    const inExtra = extras.map((parts) => parts.join("\n").toLowerCase().includes(word));
+    lowExtras ??= extras.map((parts) => parts.join("\n").toLowerCase());
+    const inExtra = lowExtras.map((text) => text.includes(word));
     return (place) => lowNames[place].includes(word) || inExtra[extraOf[place]] || inKind[kindOf[place]];
   }
 

@@ -34,7 +34,7 @@ from scanner.reports.html_forms import (
 )
 from scanner.reports.objects import JsonObject
 
-FORM_BYTES = 8_000_000
+FORM_BYTES = 6_000_000
 """About how many bytes of forms are kept; what is beyond the worst hosts' details is left out."""
 DETAIL_BYTES = 26_000_000
 """About how many bytes of details a file holds."""

@@ -1,0 +1,283 @@
+"""A host that is filled into the form of its like has, byte for byte, the text that judging it gives."""
+
+import random
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from scanner import forms
+from scanner.forms import Forms
+from scanner.model.exchange import Ending, EngineReport, HelloVariant, Probe
+from scanner.model.subjects import Role
+from scanner.model.versions import ALL_VERSIONS
+from scanner.policy import read_policy
+from scanner.results import judge_to_json
+from scanner.tls.hello import variants_for
+from tests.kinds_of_hosts import AT, QUESTIONS, RUN, SERVICES, of_each_kind, record
+
+POLICIES = [read_policy("entra-drs"), read_policy("strict")]
+POLICY = POLICIES[0]
+# Names of one length, as the length of a hello may be judged.
+HOSTS = {
+    "IPv4": [("192.0.2.1", "192.0.2.1"), ("198.51.100.200", "198.51.100.200"), ("8.8.8.8", "8.8.8.8")],
+    "IPv6": [("2001:db8::1", "2001:db8::1"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2:3:4:5:6"), ("::2", "::2")],
+    "name": [("a.example", "192.0.2.1"), ("b.example", "203.0.113.77"), ("c.example", "192.0.2.3")],
+    "name to IPv6": [("a.example", "2001:db8::1"), ("b.example", "2001:db8::2"), ("c.example", "::3")],
+}
+TIMES = [AT, datetime(2027, 1, 1, tzinfo=UTC), datetime(2026, 12, 31, 23, 59, 58, 999_999, tzinfo=UTC)]
+
+
+def _us(made):
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    return [(exchange.started_at - epoch) // timedelta(microseconds=1) for exchange in made.exchanges]
+
+
+@pytest.fixture
+def judged_count(monkeypatch):
+    """How many hosts were judged, in a list."""
+    counts = [0]
+
+    def judge(*args, **options):
+        counts[0] += 1
+        return judge_to_json(*args, **options)
+
+    monkeypatch.setattr(forms, "judge_to_json", judge)
+    return counts
+
+
+def _like(kind):
+    """The hosts of HOSTS[kind], of every kind of answer: [[first, second, third], ...]."""
+    groups = [
+        of_each_kind(*names, at=at, seed=seed)
+        for seed, (names, at) in enumerate(zip(HOSTS[kind], TIMES, strict=True), start=1)
+    ]
+    return list(zip(*groups, strict=True))
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.id)
+@pytest.mark.parametrize("kind", HOSTS)
+def test_a_third_host_of_a_kind_is_filled_in_and_is_as_if_judged(kind, policy, judged_count):
+    judging = Forms(RUN, policy)
+    for like in _like(kind):
+        begun = judged_count[0]
+        for position, made in enumerate(like):
+            assert judging.judge(position, made) == judge_to_json(RUN, made, policy, position=position)
+        # The first is judged, the second twice; the third is not.
+        assert judged_count[0] - begun == 3
+
+
+@pytest.mark.parametrize("kind", ["IPv4", "IPv6"])
+def test_a_host_known_by_its_key_is_not_even_made(kind, judged_count):
+    judging = Forms(RUN, POLICY)
+    for key, like in enumerate(_like(kind)):
+        begun = judged_count[0]
+        made_count = 0
+        for position, made in enumerate(like):
+
+            def make(made=made):
+                nonlocal made_count
+                made_count += 1
+                return made
+
+            text = made.target.host if key % 2 else "192.0.2.0/24"
+            made = replace(made, target=replace(made.target, text=text))  # noqa: PLW2901 - the same host
+            filled = judging.fill(position, key, made.target.host, _us(made), lambda made=made, make=make: make(made))
+            assert filled == judge_to_json(RUN, made, POLICY, position=position)
+        assert (judged_count[0] - begun, made_count) == (3, 2)
+
+
+def test_a_key_is_for_one_family_of_addresses(judged_count):
+    judging = Forms(RUN, POLICY)
+    for host in ("192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", "192.0.2.3", "2001:db8::3"):
+        made = record(host, host, (443,), text="all")
+        assert judging.fill(0, "key", host, _us(made), lambda made=made: made).json == (
+            judge_to_json(RUN, made, POLICY, position=0).json
+        )
+    assert judged_count[0] == 6
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    asked=st.lists(
+        st.sampled_from(ALL_VERSIONS).flatmap(
+            lambda version: st.tuples(
+                st.sampled_from(sorted(SERVICES)), st.just(version), st.sampled_from(variants_for(version))
+            )
+        ),
+        max_size=30,
+    ),
+    kind=st.sampled_from(sorted(HOSTS)),
+    policy=st.sampled_from(POLICIES),
+    options=st.fixed_dictionaries(
+        {
+            "is_from_range": st.booleans(),
+            "stopped": st.sampled_from([None, "interrupted", "out-of-time"]),
+            "text": st.text(max_size=5),
+        }
+    ),
+)
+def test_whatever_was_answered(asked, kind, policy, options):
+    # Each port stands for a service here: so one host may have any of them, and each answers as it likes.
+    ports = tuple(dict.fromkeys(port for port, _, _ in asked)) or (443,)
+    judging = Forms(RUN, policy)
+    for seed, (names, at) in enumerate(zip(HOSTS[kind], TIMES, strict=True)):
+        made = record(*names, ports, questions=asked, at=at, seed=seed, **options)
+        direct = judge_to_json(RUN, made, policy, position=seed)
+        assert judging.judge(seed, made) == direct
+        filled = judging.fill(seed, "key", made.endpoints[0].address, _us(made), lambda made=made: made)
+        assert filled == direct
+
+
+@pytest.mark.parametrize("shape", ["same", "back", "shuffled"])
+def test_exchanges_in_another_order_of_time_are_judged(shape):
+    judging = Forms(RUN, POLICY)
+    port = 446
+    for seed, host in enumerate(("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4")):
+        made = record(host, host, (port,), seed=seed, text="all")
+        if seed == 3:
+            times = [each.started_at for each in made.exchanges]
+            times = {
+                "same": times[:1] * len(times),
+                "back": times[::-1],
+                "shuffled": random.Random(1).sample(times, len(times)),
+            }[shape]
+            exchanges = [replace(each, started_at=at) for each, at in zip(made.exchanges, times, strict=True)]
+            made = replace(made, exchanges=tuple(exchanges))
+        direct = judge_to_json(RUN, made, POLICY, position=seed)
+        assert judging.judge(seed, made) == direct
+        assert judging.fill(seed, "key", host, _us(made), lambda made=made: made) == direct
+
+
+def test_how_endpoints_take_turns_does_not_matter_to_the_times():
+    # Exchanges of two endpoints run side by side: the later one in the record may have begun earlier.
+    judging = Forms(RUN, POLICY)
+    for seed, host in enumerate(("192.0.2.1", "192.0.2.2", "192.0.2.3")):
+        questions = [(port, *question) for port in (443, 444) for question in QUESTIONS]
+        made = record(host, host, (443, 444), seed=seed, text="all", questions=questions)
+        half = len(made.exchanges) // 2
+        times = [each.started_at for each in made.exchanges]
+        shifted = times if seed < 2 else times[half:] + times[:half]
+        exchanges = [replace(each, started_at=at) for each, at in zip(made.exchanges, shifted, strict=True)]
+        made = replace(made, exchanges=tuple(exchanges))
+        assert judging.fill(seed, "key", host, _us(made), lambda made=made: made) == (
+            judge_to_json(RUN, made, POLICY, position=seed)
+        )
+
+
+@pytest.mark.parametrize("odd", ["\ue0f0h\ue0f1", "\ue0f0a\ue0f1", "0001-01-01T00:00:00.000001+00:00", '"\\', "\ud800"])
+@pytest.mark.parametrize("member", ["text", "vendor", "farm", "tags"])
+def test_text_that_looks_like_a_placeholder_is_kept(member, odd):
+    judging = Forms(RUN, POLICY)
+    for seed, host in enumerate(("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4")):
+        made = record(host, host, (444,), seed=seed, **({"text": "x", member: (odd,) if member == "tags" else odd}))
+        direct = judge_to_json(RUN, made, POLICY, position=seed)
+        assert judging.judge(seed, made) == direct
+        assert judging.fill(seed, "key", host, _us(made), lambda made=made: made) == direct
+
+
+def _with_handshake(made):
+    last = made.exchanges[-1]
+    request = replace(last.request, probe=Probe.HANDSHAKE, variant=None)
+    return replace(
+        made,
+        exchanges=(*made.exchanges, replace(last, request=request, engine=EngineReport(engine="e", completed=True))),
+    )
+
+
+def _with_second_address(made):
+    other = replace(made.endpoints[0], address="192.0.2.99")
+    return replace(made, endpoints=(*made.endpoints, other))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _with_handshake,
+        _with_second_address,
+        lambda made: replace(made, target=replace(made.target, role=Role.ADFS)),
+        lambda made: replace(made, endpoints=()),
+        lambda made: replace(made, resolution=replace(made.resolution, addresses=(*made.resolution.addresses, "::1"))),
+    ],
+)
+def test_hosts_of_which_there_is_more_to_judge_are_judged(change, judged_count):
+    judging = Forms(RUN, POLICY)
+    for seed in range(4):
+        made = change(record("h.example", "192.0.2.1", (444,), seed=seed))
+        assert judging.judge(seed, made) == judge_to_json(RUN, made, POLICY, position=seed)
+    assert judged_count[0] == 4
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda made: replace(made, stopped="out-of-time"),
+        lambda made: replace(made, target=replace(made.target, is_from_range=True)),
+        lambda made: replace(made, target=replace(made.target, role=Role.PROXY)),
+        lambda made: replace(made, target=replace(made.target, tags=("x",))),
+        lambda made: replace(made, target=replace(made.target, vendor="F5 BIG-IP")),
+        lambda made: replace(made, resolution=replace(made.resolution, cname_chain=("x.example",))),
+        lambda made: replace(made, endpoints=(replace(made.endpoints[0], is_optional=True), *made.endpoints[1:])),
+        lambda made: replace(made, exchanges=made.exchanges[:-1]),
+        lambda made: replace(
+            made, exchanges=(replace(made.exchanges[0], received=b"", ending=Ending.PEER_RESET), *made.exchanges[1:])
+        ),
+    ],
+)
+def test_what_the_judgement_depends_on_makes_another_kind(change):
+    judging = Forms(RUN, POLICY)
+    makes = [record(f"192.0.2.{seed}", f"192.0.2.{seed}", (444, 443), seed=seed, text="x") for seed in range(3)]
+    for made in makes:
+        judging.judge(0, made)
+    for made in makes:
+        other = change(made)
+        assert judging.judge(0, other) == judge_to_json(RUN, other, POLICY, position=0)
+
+
+def test_a_key_that_lies_about_the_times_is_found_out_when_the_form_is_made():
+    judging = Forms(RUN, POLICY)
+    for seed in range(4):
+        made = record(f"192.0.2.{seed}", f"192.0.2.{seed}", (443,), seed=seed, text="x")
+        wrong = [at + 1 for at in _us(made)]
+        assert judging.fill(seed, "key", made.target.host, wrong, lambda made=made: made) == (
+            judge_to_json(RUN, made, POLICY, position=seed)
+        )
+
+
+def test_kinds_are_forgotten_when_there_are_too_many(judged_count):
+    judging = Forms(RUN, POLICY, most=2)
+    made = [record("192.0.2.1", "192.0.2.1", (port,)) for port in (443, 444, 445)]
+    for each in (made[0], made[0], made[1], made[0]):  # the last one is filled in, and so used last
+        judging.judge(0, each)
+    assert judged_count[0] == 4
+    judging.judge(0, made[2])  # in the place of the second
+    judging.judge(0, made[0])
+    assert judged_count[0] == 5
+    judging.judge(0, made[1])
+    judging.judge(0, made[1])
+    assert judged_count[0] == 8  # seen for the first time again, and then judged twice
+    assert len(judging._forms) == 2
+
+
+def test_bytes_that_the_program_fails_on_are_judged_one_by_one(monkeypatch, caplog):
+    def fail(_exchange):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("scanner.classify.read_answer", fail)
+    monkeypatch.setattr("scanner.forms.read_answer", fail)
+    judging = Forms(RUN, POLICY)
+    for seed in range(4):
+        made = record("192.0.2.1", "192.0.2.1", (443,), seed=seed)
+        assert judging.judge(seed, made).stopped == "failed"
+    assert caplog.text.count("the program failed to judge") == 4
+
+
+def test_the_variants_asked_are_of_the_kind():
+    # Else the hellos of QUESTIONS would be one kind with any others.
+    judging = Forms(RUN, POLICY)
+    for variant in (HelloVariant.BROAD, HelloVariant.COMPACT) * 3:
+        questions = [(446, version, variant) for version in ALL_VERSIONS]
+        made = record("192.0.2.1", "192.0.2.1", (446,), questions=questions)
+        assert judging.judge(0, made) == judge_to_json(RUN, made, POLICY, position=0)

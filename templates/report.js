@@ -293,7 +293,7 @@
 
   // Filters that have no field of their own: they come from the networks and the answers above the table.
   function showChosen() {
-    const words = [view.net && ["net", "Network", view.net], view.like && ["like", "Answers", likeWords()]].filter(Boolean);
+    const words = [view.net && ["net", "Network", view.net], view.like && ["like", "Accepts", likeWords()]].filter(Boolean);
     const buttons = words.map(([name, title, value]) => {
       const button = h("button", { type: "button", class: "quiet", "aria-label": `${title} ${value}: clear this filter` }, h("span", { class: "soft" }, title), bdi(value), icon("cross"));
       button.addEventListener("click", () => {
@@ -309,7 +309,7 @@
   function likeWords() {
     const accepted = index.versions.filter((_, place) => view.like[place] === "e").map(([, title]) => title);
     const unknown = [...view.like].filter((letter) => letter === "u").length;
-    return [accepted.join(", ") || "none enabled", unknown > 0 && plural(unknown, "version unknown", "versions unknown")].filter(Boolean).join("; ");
+    return [accepted.join(", ") || "nothing", unknown > 0 && plural(unknown, "version unknown", "versions unknown")].filter(Boolean).join("; ");
   }
 
   function checkView() {

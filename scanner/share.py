@@ -28,7 +28,9 @@ from scanner.probes.plan_memory import PlanMemory
 from scanner.results import JudgedHost
 from scanner.store.packing import RowSettings, pack_record, pack_rows
 from scanner.store.stored import KeepBytes, PackedHost
-from scanner.sweep.lane import Lane, LaneSettings, Swept
+from scanner.sweep.finder import SynFinder
+from scanner.sweep.host import Swept
+from scanner.sweep.lane import Lane, LaneSettings
 from scanner.sweep.order import Order
 from scanner.sweep.plan import TargetPlan
 from scanner.sweep.progress import Progress
@@ -89,6 +91,7 @@ class Share:
     ) -> None:
         self.counters = Counters()
         self._began = time.monotonic()
+        self._usual_rate: float | None = None
         self._plan = plan
         self._options = options
         self._sink = sink
@@ -150,9 +153,11 @@ class Share:
             beside = self._lane.run()
         elif self.counters.addresses_total:
             beside = self._feed()
+        ticking = asyncio.ensure_future(self._tick())
         try:
             await self._engine.run(named, self._on_named, beside=beside)
         finally:
+            ticking.cancel()
             await self._network.close()
 
     def interrupt(self) -> None:
@@ -160,6 +165,11 @@ class Share:
         if self._lane is not None:
             self._lane.interrupt()
         self._engine.interrupt()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            self.backoff.tick(time.monotonic())
 
     # What is to be done
 
@@ -200,7 +210,7 @@ class Share:
                 timeout_s=options.timeout_s,
                 passes=options.passes,
                 in_flight=max(1, options.in_flight // part.count),
-                most_handed_over=max(1, options.concurrency // part.count),
+                most_talking=max(1, options.concurrency // part.count),
             ),
             client=self,
             counters=self.counters,
@@ -208,6 +218,7 @@ class Share:
             budgets=self._budgets,
             backoff=self.backoff,
             next_id=self._engine.next_id,
+            open_finder=SynFinder if options.uses_syn else None,
         )
 
     async def _feed(self) -> None:
@@ -332,10 +343,13 @@ class Share:
     def _on_factor(self, factor: float) -> None:
         """Slow the whole run down, or let it recover: where no rate was asked for, what there was until now is it."""
         asked = self._options.rate / self._part.count
-        if asked <= 0 and factor < 1:
-            elapsed_s = time.monotonic() - self._began
-            asked = max(1.0, self.dispatcher.achieved / max(elapsed_s, 1.0))
-        self.dispatcher.set_rate(asked * factor)
+        if asked > 0:
+            self.dispatcher.set_rate(asked * factor)
+            return
+        if self._usual_rate is None:
+            elapsed_s = max(time.monotonic() - self._began, 1.0)
+            self._usual_rate = max(1.0, self.dispatcher.achieved / elapsed_s)
+        self.dispatcher.set_rate(self._usual_rate * factor if factor < 1 else 0.0)
 
 
 @lru_cache(maxsize=4096)

@@ -10,29 +10,30 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Protocol, cast
 
 from scanner.answers import Answer, read_answer
 from scanner.model.evidence import GapReason
-from scanner.model.exchange import Ending, Exchange, HelloVariant
+from scanner.model.exchange import Ending, HelloVariant
 from scanner.model.rows import HelloRow
-from scanner.model.runs import HostRecord, Resolution
-from scanner.model.subjects import Endpoint, Target
-from scanner.net.budgets import Backoff, Budgets, network_key
+from scanner.net.budgets import Backoff, Budgets
 from scanner.net.reactor import Call, Reactor
+from scanner.probes.hello_ladder import Question
 from scanner.probes.plan_memory import PlanMemory
+from scanner.sweep.host import LaneHost, Swept
 from scanner.sweep.rows import MAX_HELLO_BYTES, exchange_of_row, plan_endpoint
 from scanner.sweep.space import Place
 from scanner.sweep.steps import Step, Steps, may_be_decided, reply_key
+from scanner.sweep.waiting import Waiting
 from scanner.tls.hello import RANDOM_BYTES, encode_hello
 from scanner.tls.reply import read_reply
 
 if TYPE_CHECKING:
     from scanner.counters import Counters
     from scanner.net.limits import Dispatcher
+    from scanner.sweep.finder import SynFinder
 
 _RANDOMS_AT_ONCE = 256
 _AGAIN_AFTER_S = 1.0
@@ -65,54 +66,8 @@ class LaneSettings:
     """How often a silent address is tried."""
     in_flight: int
     """Connections at a time."""
-    most_handed_over: int
-    """Hosts that the engine may have at a time before no further addresses are begun."""
-
-
-class Swept:
-    """A host that the lane has asked all it can: finished, or to be gone on with by the engine."""
-
-    __slots__ = ("address", "endpoints", "key", "order_at", "place", "position", "rows")
-
-    def __init__(self, host: _Host, *, key: Hashable | None) -> None:
-        self.order_at = host.order_at
-        """Its place in the order, for progress."""
-        self.position = host.position
-        """Its position in the run."""
-        self.place = host.place
-        """Address and template."""
-        self.address = host.address
-        """The address as text."""
-        self.rows: Sequence[HelloRow] = host.rows
-        """What was asked and answered, in the order asked."""
-        self.endpoints = host.ports
-        """The ports, in the order of HelloRow.endpoint: all of them, asked or not."""
-        self.key = key
-        """Hosts of equal key were asked and answered alike; None where that can't be told."""
-
-    def target(self) -> Target:
-        """Return the target for this address alone."""
-        return self.place.target()
-
-    def plan_endpoints(self) -> tuple[Endpoint, ...]:
-        """Return the endpoints, in the order of HelloRow.endpoint."""
-        template = self.place.template
-        return tuple(plan_endpoint(template, self.address, port) for port in self.endpoints)
-
-    def exchanges(self, timeout_s: float) -> list[Exchange]:
-        """Return what was asked and answered; timeout_s: the bound of each question."""
-        endpoints = self.plan_endpoints()
-        return [exchange_of_row(row, endpoints[row.endpoint], timeout_s=timeout_s) for row in self.rows]
-
-    def record(self, timeout_s: float, *, stopped: str | None = None) -> HostRecord:
-        """Return all that was learned."""
-        return HostRecord(
-            target=self.target(),
-            resolution=Resolution(addresses=(self.address,)),
-            endpoints=self.plan_endpoints(),
-            exchanges=tuple(self.exchanges(timeout_s)),
-            stopped=stopped,
-        )
+    most_talking: int
+    """Hosts with a listener that may be under way, here and at the engine, when a further address is begun."""
 
 
 class LaneClient(Protocol):
@@ -134,49 +89,6 @@ class LaneClient(Protocol):
         """Take note that this machine could not open a connection, time and again: the address stays undone."""
 
 
-class _Host(Call):
-    """One address under way."""
-
-    __slots__ = (
-        "again",
-        "dead",
-        "local_failures",
-        "network",
-        "order_at",
-        "place",
-        "port_at",
-        "ports",
-        "position",
-        "random",
-        "rows",
-        "step",
-        "steps",
-        "todo",
-        "tried",
-        "walked",
-    )
-
-    def __init__(self, order_at: int, position: int, place: Place, steps: Steps) -> None:
-        template = place.template
-        self.ports = template.ports if not template.optional_ports else template.ports + template.optional_ports
-        super().__init__(place.address, self.ports[0])
-        self.order_at = order_at
-        self.position = position
-        self.place = place
-        self.network = network_key(place.number, place.version)
-        self.port_at = 0
-        self.todo: deque[int] | None = deque(range(1, len(self.ports))) if len(self.ports) > 1 else None
-        self.again: list[int] = []  # ports silent in this pass
-        self.tried = 1  # passes begun
-        self.dead: list[HelloRow] = []  # ports where nothing listens, as the last pass saw them
-        self.rows: list[HelloRow] = []
-        self.walked: list[tuple[int, int, Step]] = []  # (port, pass, where its ladder ended)
-        self.random = b""
-        self.local_failures = 0
-        self.steps = steps
-        self.step = steps.begin
-
-
 class Lane:
     """Sweeps. Make it inside the running event loop; ``run`` returns once every address is told to the client."""
 
@@ -193,11 +105,13 @@ class Lane:
         budgets: Budgets,
         backoff: Backoff,
         next_id: Callable[[], int],
+        open_finder: Callable[[Callable[[LaneHost, bool | None], None]], SynFinder] | None = None,
     ) -> None:
         """source: (place in the order, position in the run, address), in the order to be asked.
 
         plans: of a ladder without handshakes. needs_engine: whether a host whose ladder ended at a step is to be
-        confirmed by handshakes. next_id: gives each question its number.
+        confirmed by handshakes. next_id: gives each question its number. open_finder: opens what finds listeners by raw
+        SYNs and tells of each; None: they are found by connecting.
         """
         self._source = source
         self._plans = plans
@@ -206,15 +120,13 @@ class Lane:
         self._client = client
         self._counters = counters
         self._dispatcher = dispatcher
-        self._budgets = budgets
         self._backoff = backoff
         self._next_id = next_id
         self._steps: dict[str | None, Steps] = {}
-        self._ready: deque[_Host] = deque()
+        self._ready: deque[LaneHost] = deque()
         """Hosts with a question to put, once there is a permit."""
-        self._waiting: list[tuple[float, int, _Host]] = []
-        """Hosts that wait for a time: their network's budget, a second pass, a local failure."""
-        self._waiting_count = 0
+        self._waiting = Waiting(budgets)
+        self._talking = 0
         self._handed_over = 0
         self._is_exhausted = False
         self._is_stopping = False
@@ -234,6 +146,7 @@ class Lane:
             on_idle=self._fill,
             max_bytes=MAX_HELLO_BYTES,
         )
+        self._finder = None if open_finder is None else open_finder(self._on_found)
         dispatcher.attach(self._pull)
 
     async def run(self) -> None:
@@ -243,6 +156,8 @@ class Lane:
             await self._done
         finally:
             self._reactor.close()
+            if self._finder is not None:
+                self._finder.close()
             if self._timer is not None:
                 self._timer.cancel()
 
@@ -262,10 +177,12 @@ class Lane:
         if self._is_stopping or self._done.done():
             return
         self._is_stopping = True
-        under_way = [cast("_Host", call) for call in self._reactor.cut()]
-        for host in (*under_way, *self._ready, *(item[2] for item in self._waiting)):
+        under_way = [cast("LaneHost", call) for call in self._reactor.cut()]
+        if self._finder is not None:
+            under_way += self._finder.cut()
+        for host in (*under_way, *self._ready, *self._waiting):
             if host.rows:
-                self._client.on_cut(self._swept(host, key=None))
+                self._client.on_cut(host.sweep_up(key=None))
         self._ready.clear()
         self._waiting.clear()
         if not self._done.done():
@@ -297,42 +214,48 @@ class Lane:
             self._loop.call_soon(self._fill)
 
     def _has_work(self) -> bool:
-        return bool(self._ready) or (not self._is_exhausted and self._may_begin_fresh()) or self._is_due()
-
-    def _is_due(self) -> bool:
-        return bool(self._waiting) and self._waiting[0][0] <= time.monotonic()
+        next_at = self._waiting.next_at
+        return bool(self._ready) or self._may_begin_fresh() or (next_at is not None and next_at <= time.monotonic())
 
     def _may_begin_fresh(self) -> bool:
         return (
-            not self._is_held
-            and self._reactor.in_flight < self._most_in_flight
+            not self._is_exhausted
+            and not self._is_held
+            and self._in_flight < self._most_in_flight
             and len(self._waiting) < _MOST_WAITING
-            and self._handed_over < self._settings.most_handed_over
+            and self._talking + self._handed_over < self._settings.most_talking
         )
 
     def _pull(self) -> bool:
-        """Begin one connection; return whether there was one to begin. Hosts under way come before new addresses."""
+        """Begin one connection; return whether there was one to begin."""
+        try:
+            return self._begin_next()
+        except Exception as error:  # noqa: BLE001  # the dispatcher could not go on: run() has to raise it
+            self._fail(error)
+            return False
+
+    def _begin_next(self) -> bool:
+        """Do that; hosts under way come before new addresses."""
+        now = time.monotonic()
         while not self._is_stopping:
             if self._ready:
                 host = self._ready.popleft()
-            elif self._waiting and self._is_due():
-                host = heappop(self._waiting)[2]
-            elif self._is_exhausted or not self._may_begin_fresh():
-                break
             else:
-                fresh = self._next_fresh()
+                waited = self._waiting.maybe_next(now)
+                if waited is not None:
+                    self._begin(waited)
+                    return True
+                fresh = self._next_fresh() if self._may_begin_fresh() else None
                 if fresh is None:
                     break
                 host = fresh
-            delay_s = self._budgets.delay(host.network, time.monotonic())
-            if delay_s <= 0:
+            if self._waiting.may_go(host, now):
                 self._begin(host)
                 return True
-            self._wait(host, delay_s)
         self._set_timer()
         return False
 
-    def _next_fresh(self) -> _Host | None:
+    def _next_fresh(self) -> LaneHost | None:
         found = next(self._source, None)
         if found is None:
             self._is_exhausted = True
@@ -343,26 +266,25 @@ class Lane:
         steps = self._steps.get(server_name)
         if steps is None:
             steps = self._steps[server_name] = Steps(self._plans)
-        return _Host(order_at, position, place, steps)
-
-    def _wait(self, host: _Host, delay_s: float) -> None:
-        self._waiting_count += 1
-        heappush(self._waiting, (time.monotonic() + delay_s, self._waiting_count, host))
+        return LaneHost(order_at, position, place, steps)
 
     def _set_timer(self) -> None:
-        if self._waiting and self._timer is None:
-            delay_s = max(0.005, self._waiting[0][0] - time.monotonic())
-            self._timer = self._loop.call_later(delay_s, self._on_timer)
+        next_at = self._waiting.next_at
+        if next_at is not None and self._timer is None:
+            self._timer = self._loop.call_later(max(0.005, next_at - time.monotonic()), self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
         self._fill()
         self._set_timer()
 
-    def _begin(self, host: _Host) -> None:
+    def _begin(self, host: LaneHost) -> None:
         self._counters.connections += 1
         settings = self._settings
-        is_looking = host.step is host.steps.begin
+        is_looking = host.step is host.steps.begin and not host.is_found
+        if is_looking and self._finder is not None:
+            self._finder.look(host, settings.connect_s)
+            return
         self._reactor.begin(host, settings.connect_s if is_looking else settings.timeout_s, settings.timeout_s)
 
     def _check_done(self) -> None:
@@ -370,15 +292,22 @@ class Lane:
             self._is_exhausted
             and not self._ready
             and not self._waiting
-            and not self._reactor.in_flight
+            and not self._in_flight
             and not self._done.done()
         ):
             self._done.set_result(None)
 
+    @property
+    def _in_flight(self) -> int:
+        return self._reactor.in_flight + (0 if self._finder is None else self._finder.in_flight)
+
     # What is sent and what comes
 
     def _hello_of(self, call: Call) -> bytes:
-        host = cast("_Host", call)
+        host = cast("LaneHost", call)
+        if not host.is_talking:
+            host.is_talking = True
+            self._talking += 1
         question = host.step.question
         assert question is not None  # noqa: S101  # for the type checker: a host without one is not begun
         assert question.variant is not None  # noqa: S101  # the same: handshakes are the engine's
@@ -396,7 +325,7 @@ class Lane:
         )
 
     def _reader_of(self, call: Call) -> Generator[None, bytes, object]:
-        host = cast("_Host", call)
+        host = cast("LaneHost", call)
         question = host.step.question
         assert question is not None  # noqa: S101  # for the type checker
         assert question.variant is not None  # noqa: S101  # the same
@@ -407,12 +336,15 @@ class Lane:
 
     def _on_end(self, call: Call) -> None:
         try:
-            self._take(cast("_Host", call))
+            self._take(cast("LaneHost", call))
         except Exception as error:  # noqa: BLE001  # the event loop would only log it: run() has to raise it
-            if not self._done.done():
-                self._done.set_exception(error)
+            self._fail(error)
 
-    def _take(self, host: _Host) -> None:
+    def _fail(self, error: Exception) -> None:
+        if not self._done.done():
+            self._done.set_exception(error)
+
+    def _take(self, host: LaneHost) -> None:
         """Take in how a connection ended."""
         ending = host.ending
         endings = self._counters.endings
@@ -423,23 +355,12 @@ class Lane:
         step = host.step
         question = step.question
         assert question is not None  # noqa: S101  # for the type checker
-        row = HelloRow(
-            host.port_at,
-            self._next_id(),
-            question.version,
-            cast("HelloVariant", question.variant),
-            host.started_us,
-            int((time.monotonic() - host.started) * 1_000_000),
-            ending,
-            host.os_error,
-            host.random if host.is_connected else b"",
-            host.received,
-        )
+        row = self._row(host, question)
         if ending in _NOBODY and step is host.steps.begin:
             self._on_nobody(host, row)
             return
         host.rows.append(row)
-        if len(host.rows) == 1:
+        if step is host.steps.begin:
             self._counters.listeners += 1
         key = reply_key(host.received, ending, host.os_error)
         known = step.after.get(key) if key is not None else None
@@ -456,7 +377,37 @@ class Lane:
             host.walked.append((host.port_at, host.tried, known))
             self._next_port(host)
 
-    def _answers(self, host: _Host) -> list[Answer]:
+    def _row(self, host: LaneHost, question: Question) -> HelloRow:
+        return HelloRow(
+            host.port_at,
+            self._next_id(),
+            question.version,
+            cast("HelloVariant", question.variant),
+            host.started_us,
+            int((time.monotonic() - host.started) * 1_000_000),
+            host.ending,
+            host.os_error,
+            host.random if host.is_connected else b"",
+            host.received,
+        )
+
+    def _on_found(self, host: LaneHost, is_open: bool | None) -> None:  # noqa: FBT001  # three answers
+        """Go on with a port of which a SYN told: True it is open, False it is closed, None there was no answer."""
+        if is_open:
+            host.is_found = True
+            self._ready.append(host)
+            self._wake()
+            return
+        host.ending = Ending.TIMED_OUT_CONNECT if is_open is None else Ending.REFUSED
+        host.os_error = None if is_open is None else "ECONNREFUSED"
+        self._counters.endings[host.ending] = self._counters.endings.get(host.ending, 0) + 1
+        host.is_connected, host.received = False, b""
+        question = host.step.question
+        assert question is not None  # noqa: S101  # for the type checker
+        self._on_nobody(host, self._row(host, question))
+        self._wake()
+
+    def _answers(self, host: LaneHost) -> list[Answer]:
         """Return what the port under way has answered so far."""
         template = host.place.template
         endpoint = plan_endpoint(template, host.address, host.port)
@@ -468,7 +419,7 @@ class Lane:
 
     # Where a host goes
 
-    def _on_nobody(self, host: _Host, row: HelloRow) -> None:
+    def _on_nobody(self, host: LaneHost, row: HelloRow) -> None:
         """Take note of a port where nothing listens, or nothing answered in this pass."""
         if row.ending is not Ending.REFUSED and host.tried < self._settings.passes:
             host.again.append(host.port_at)
@@ -476,24 +427,20 @@ class Lane:
             host.dead.append(row)
         self._next_port(host)
 
-    def _next_port(self, host: _Host) -> None:
+    def _next_port(self, host: LaneHost) -> None:
         if not host.todo and host.again:
             host.todo, host.again = deque(host.again), []
             host.tried += 1
-            self._turn_to(host, host.todo.popleft())
-            self._wait(host, _AGAIN_AFTER_S)
+            host.turn_to(host.todo.popleft())
+            self._waiting.add(host, time.monotonic() + _AGAIN_AFTER_S)
         elif host.todo:
-            self._turn_to(host, host.todo.popleft())
+            host.turn_to(host.todo.popleft())
             self._ready.append(host)
         else:
             self._finish(host)
 
-    def _turn_to(self, host: _Host, port_at: int) -> None:
-        host.port_at = port_at
-        host.port = host.ports[port_at]
-        host.step = host.steps.begin
-
-    def _finish(self, host: _Host) -> None:
+    def _finish(self, host: LaneHost) -> None:
+        self._stop_talking(host)
         if not host.rows:
             self._counters.addresses_done += 1
             reasons = {_NOBODY[row.ending] for row in host.dead}
@@ -509,39 +456,28 @@ class Lane:
                 counters.endpoints_answering += 1
                 counters.versions.update(step.enabled)
         self._backoff.note(host.network, host.place.number, time.monotonic(), is_trouble=False)
-        self._client.on_swept(self._swept(host, key=_key(host)))
+        self._client.on_swept(host.sweep_up(key=host.maybe_key()))
 
-    def _hand_over(self, host: _Host) -> None:
+    def _stop_talking(self, host: LaneHost) -> None:
+        if host.is_talking:
+            host.is_talking = False
+            self._talking -= 1
+
+    def _hand_over(self, host: LaneHost) -> None:
+        self._stop_talking(host)
         self._handed_over += 1
-        self._client.on_handed_over(self._swept(host, key=None))
+        self._client.on_handed_over(host.sweep_up(key=None))
 
-    def _swept(self, host: _Host, *, key: Hashable | None) -> Swept:
-        if host.dead:
-            host.rows = sorted((*host.rows, *host.dead), key=lambda row: row.request_id)
-            host.dead = []
-        return Swept(host, key=key)
-
-    def _on_local_failure(self, host: _Host) -> None:
+    def _on_local_failure(self, host: LaneHost) -> None:
         """Go on where this machine could not connect (no descriptor, no port): fewer at a time, after a pause."""
         host.local_failures += 1
         self._counters.local_error = host.os_error
         self._most_in_flight = max(_LEAST_IN_FLIGHT, min(self._most_in_flight, self._reactor.in_flight))
         if host.local_failures < _MOST_LOCAL_FAILURES:
-            self._wait(host, _LOCAL_PAUSE_S)
+            self._waiting.add(host, time.monotonic() + _LOCAL_PAUSE_S)
         elif host.rows:
             self._hand_over(host)
         else:
+            self._stop_talking(host)
             self._counters.addresses_done += 1
             self._client.on_failed(host.order_at, host.os_error or "")
-
-
-def _key(host: _Host) -> Hashable | None:
-    """Return what hosts that were asked and answered alike have in common, or None where that can't be told."""
-    walked = host.walked
-    if len(walked) == 1 and len(host.ports) == 1:
-        step = walked[0][2]
-        return (id(host.place.template), step) if step.is_remembered else None
-    if any(not step.is_remembered for _, _, step in walked):
-        return None
-    order = tuple((row.endpoint, row.ending, row.os_error) for row in (*host.rows, *host.dead))
-    return id(host.place.template), tuple(walked), order

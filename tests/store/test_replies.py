@@ -1,17 +1,23 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scanner.answers import read_answer
+from scanner.judge import judge_record
 from scanner.model.exchange import Ending, Exchange, HelloVariant, Probe, ProbeRequest
 from scanner.model.subjects import Endpoint
 from scanner.model.versions import TlsVersion
+from scanner.policy import DEFAULT_POLICY, read_policy
+from scanner.store import KeepBytes
+from scanner.store.packing import pack_record
 from scanner.store.replies import MOST_BYTES, bound_hello_reply, bound_reply
 from scanner.tls.hello import encode_hello
 from scanner.tls.reply import HELLO_RETRY_REQUEST_RANDOM
-from tests.store.samples import BEGUN_AT
+from tests.store.samples import BEGUN_AT, make_hello_record, make_run
+from tests.store.unpacked import unpack_host
 
 RECORDED = [path.read_bytes() for path in sorted((Path(__file__).parents[1] / "tls" / "fixtures").glob("*.bin"))]
 ENDPOINT = Endpoint(host="192.0.2.1", address="192.0.2.1", port=443, server_name=None)
@@ -119,3 +125,20 @@ def test_bytes_that_decide_nothing_are_kept_because_their_number_is_told():
     received = record(22, b"\x02\x00\xff\xff" + bytes(9000))[:6000]
     assert bound_hello_reply(received, b"") == received
     assert "6000 bytes" in read_answer(ask(received, ending=Ending.PEER_CLOSED)).text
+
+
+@given(
+    received=st.lists(st.one_of(st.sampled_from(RECORDED), replies()), min_size=24, max_size=24),
+    endings=st.lists(st.sampled_from(Ending), min_size=24, max_size=24),
+)
+@settings(max_examples=50)
+def test_host_with_bounded_replies_is_judged_the_same(received, endings):
+    record = make_hello_record(None)
+    exchanges = tuple(
+        replace(exchange, received=reply, ending=ending)
+        for exchange, reply, ending in zip(record.exchanges, received, endings, strict=True)
+    )
+    whole = replace(record, exchanges=exchanges)
+    bounded, _ = unpack_host(pack_record(whole, 0, keep=KeepBytes.DISPUTED, is_clear=True))
+    policy = read_policy(DEFAULT_POLICY)
+    assert judge_record(make_run(), bounded, policy) == judge_record(make_run(), whole, policy)

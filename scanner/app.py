@@ -29,6 +29,7 @@ from scanner.sweep.progress import Progress
 if TYPE_CHECKING:
     from scanner.net.budgets import BackoffReport
     from scanner.store import Store
+    from scanner.store.merging import Merged
 
 EXIT_COMPLIANT = 0
 EXIT_FINDINGS = 1
@@ -106,7 +107,7 @@ async def scan_plan(
             progress = Progress.decode(checkpoint.progress)
         _add_stored(results, run, policy, store, resumed)
     elif store is not None:
-        store.begin_run(run, plan=plan.encode(), options=options.encode())
+        store.begin_run(run, plan=plan.encode(), options=options.encode(plan_digest=plan.digest))
     can_share = resolver is None and on_record is None  # neither can be sent to another process
     process_count = plan_process_count(options, plan.space.count) if can_share else 1
     options = _bound(options, plan, process_count, observer)
@@ -148,9 +149,18 @@ def load_resumable(store: Store, reference: str) -> tuple[str, TargetPlan, ScanO
         plan, options = decode_plan(checkpoint.plan), decode_options(checkpoint.options)
     except ValueError as error:
         raise StoreError(f"run {checkpoint.run.id!r} can't be resumed: {error}") from error
+    if "merged_shards" in checkpoint.options:
+        raise StoreError(f"run {checkpoint.run.id!r} was merged from shards: resume those that are not complete")
     if checkpoint.run.is_complete:
         raise StoreError(f"run {checkpoint.run.id!r} is complete: there is nothing to go on with")
     return checkpoint.run.id, plan, options
+
+
+def merge_shards(into: Store, sources: Sequence[Store]) -> Merged:
+    """Make one run of the newest run of each store, which are shards of one scan. Raises StoreError."""
+    from scanner.store.merging import merge_runs  # noqa: PLC0415  # only what is used is loaded
+
+    return merge_runs(into, [(source, "latest") for source in sources], run_id=_new_run_id(datetime.now(UTC)))
 
 
 def judge_stored(store: Store, reference: str, *, policy_id: str | None = None) -> Results:
@@ -241,10 +251,14 @@ def _stored_sweep_facts(checkpoint: Checkpoint) -> dict[str, object] | None:
     return _sweep_facts(plan, options, progress, checkpoint.counts, is_resumed=False)
 
 
+def _new_run_id(now: datetime) -> str:
+    return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+
+
 def _new_run(options: ScanOptions) -> Run:
     now = datetime.now(UTC)
     return Run(
-        id=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}",
+        id=_new_run_id(now),
         started_at=now,
         finished_at=None,
         is_complete=False,

@@ -385,6 +385,19 @@ def report(
     terminal.finish(results, allow_unknown=allow_unknown)
 
 
+@app.command(epilog="Example:\n\n  entra-tls merge all.sqlite shard1.sqlite shard2.sqlite")
+def merge(
+    into: Annotated[str, typer.Argument(metavar="OUT", help="Database that gets the merged run; made where missing.")],
+    shards: Annotated[
+        list[str], typer.Argument(metavar="SHARD...", help="Databases whose newest run is a shard of one scan.")
+    ],
+) -> None:
+    """Make one run out of the shards of a scan (entra-tls scan --shard)."""
+    from scanner import terminal  # noqa: PLC0415
+
+    terminal.merge(into, shards)
+
+
 @app.command(epilog="Example:\n\n  entra-tls runs --db runs.sqlite")
 def runs(db: Annotated[str, typer.Option(metavar="DB", envvar="ENTRA_TLS_DB", help=DB_HELP)]) -> None:
     """List the stored runs, newest first."""

@@ -71,9 +71,9 @@ class ScanOptions:
     command: str = "scan"
     """Kept with the run."""
 
-    def encode(self) -> str:
-        """Return the options as JSON; decode_options reads them back."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+    def encode(self, **more: object) -> str:
+        """Return the options as JSON; decode_options reads them back. more: further members, for other readers."""
+        return json.dumps(asdict(self) | more, separators=(",", ":"))
 
 
 def open_resolver(options: ScanOptions) -> Resolver:
@@ -85,6 +85,7 @@ def decode_options(text: str) -> ScanOptions:
     """Return what encode() wrote. What a newer version knows and this one doesn't is an error: ValueError."""
     try:
         data: dict[str, Any] = json.loads(text)
+        data = {name: value for name, value in data.items() if name not in _OF_OTHERS}
         data["confirm"] = Confirm(data["confirm"])
         data["keep"] = KeepBytes(data["keep"])
         data["shard"] = _pair(data["shard"])
@@ -95,6 +96,10 @@ def decode_options(text: str) -> ScanOptions:
         return ScanOptions(**data)
     except (LookupError, TypeError, AttributeError) as error:
         raise ValueError("damaged options") from error
+
+
+_OF_OTHERS = frozenset({"plan_digest", "merged_shards", "missing_shards"})
+"""Members that scanner.store.merging reads and writes."""
 
 
 def _pair(values: list[int]) -> tuple[int, int]:

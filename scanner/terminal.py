@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from scanner.app import EXIT_USAGE, exit_code, load_resumable, scan_plan
+from scanner.app import EXIT_USAGE, exit_code, load_resumable, merge_shards, scan_plan
 from scanner.deep import run_deep_scans
 from scanner.entra import EntraEndpoint
 from scanner.live import LiveView, ProgressForm
@@ -274,6 +274,24 @@ def load_run_to_resume(db: str, reference: str) -> tuple[str, TargetPlan, ScanOp
             return load_resumable(store, reference)
     except StoreError as error:
         fail(str(error))
+
+
+def merge(into: str, shards: Sequence[str]) -> None:
+    """Merge the newest runs of some databases into one, and say what it has; ends where they don't fit."""
+    from scanner.store import open_store  # noqa: PLC0415  # SQLAlchemy is loaded only where runs are stored
+
+    with ExitStack() as stack:
+        try:
+            sources = [stack.enter_context(open_store(shard, must_exist=True)) for shard in shards]
+            merged = merge_shards(stack.enter_context(open_store(into)), sources)
+        except StoreError as error:
+            fail(str(error))
+    console = Console()
+    console.print(f"run {merged.run.id}: {counted(merged.host_count, 'host')}", highlight=False)
+    for name, numbers in (("missing", merged.missing_shards), ("not finished", merged.unfinished_shards)):
+        if numbers:
+            shown = ", ".join(f"{number}/{merged.shard_count}" for number in numbers)
+            console.print(Text(f"The run is not complete. Shards {name}: {shown}", style="yellow"), soft_wrap=True)
 
 
 def run_sslyze(results: Results, named: Collection[Target], folder: Path, *, quiet: bool) -> None:

@@ -105,7 +105,7 @@ def _load_shard(store: Store, reference: str) -> _Shard:
 def _check_fits(first: _Shard, other: _Shard) -> None:
     one, two = first.checkpoint, other.checkpoint
     differences = {
-        "the targets": (_digest(one.plan), _digest(two.plan)),
+        "the targets": (_digest(first), _digest(other)),
         "the seed": (first.options["seed"], other.options["seed"]),
         "the number of shards": (first.count, other.count),
         "the policy": (one.run.policy_id, two.run.policy_id),
@@ -116,8 +116,12 @@ def _check_fits(first: _Shard, other: _Shard) -> None:
         raise StoreError(f"{first.name} and {other.name} are not of one scan: they differ in {', '.join(different)}")
 
 
-def _digest(plan: str) -> bytes:
-    return hashlib.sha256(plan.encode("utf-8", "surrogatepass")).digest()
+def _digest(shard: _Shard) -> str:
+    """Return what tells plans apart: what is scanned, where the writer said so, and not where it was written."""
+    given = shard.options.get("plan_digest")
+    if isinstance(given, str):
+        return given
+    return hashlib.sha256(shard.checkpoint.plan.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _merge_run(shards: Sequence[_Shard], run_id: str, *, is_complete: bool) -> Run:

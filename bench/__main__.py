@@ -1,21 +1,22 @@
-"""``python -m bench``: this program beside its peers on loopback. Also: profile, startup, micro."""
+"""``python -m bench``: this program beside its peers and its targets, on loopback. Also: profile, startup."""
 
 from __future__ import annotations
 
 import argparse
-import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import micro, profiling, results
-from bench.measure import Run, run_tool
-from bench.servers import ROWS, addresses, running_nginx
-from bench.tools import TOOLS, Tool
+from bench import growth, micro, peers, profiling, rates, results, silent
+from bench.programs import DEBIAN, GO, REPOSITORY, find_program, install_peers
+from bench.servers import ROWS
+from bench.tables import Section, render_section
+from bench.tools import TOOLS
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).with_name("RESULTS.md")
+PARTS = ("peers", "delay", "micro", "silent", "memory", "rate", "growth", "browser")
+MODES = ("all", *PARTS, "profile", "startup")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -23,103 +24,140 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "what",
         nargs="?",
-        default="peers",
-        choices=("peers", "profile", "startup", "micro"),
-        help="peers (default): the table of bench/RESULTS.md; profile: where a scan's time goes; "
-        "startup: the slowest imports; micro: CPU of one hello probe",
+        default="all",
+        choices=MODES,
+        help="all (default): every part, written to bench/RESULTS.md; or one part, printed only; "
+        "profile: where a scan's time goes; startup: the slowest imports",
     )
-    parser.add_argument("--hosts", type=int, default=500, help="listeners (default 500)")
+    parser.add_argument("--hosts", type=int, help="listeners (5000; behind the delay and in profile 500)")
     parser.add_argument("--runs", type=int, default=5, help="rounds; each tool once a round (default 5)")
     parser.add_argument("--only", default="", help="tools, by id with commas: " + ",".join(tool.id for tool in TOOLS))
     parser.add_argument("--rows", default="", help="servers, by id with commas: " + ",".join(row.id for row in ROWS))
-    parser.add_argument("--port", type=int, default=8443)
-    parser.add_argument("--limit", type=float, default=180.0, help="seconds for one run of one tool (default 180)")
-    parser.add_argument("--quick", action="store_true", help="100 hosts, one round, slow peers on 5 hosts; no file")
+    parser.add_argument("--port", type=int, default=8443, help="nginx's port; the delay takes the next")
+    parser.add_argument("--limit", type=float, default=300.0, help="seconds for one run of one tool (default 300)")
+    parser.add_argument("--quick", action="store_true", help="everything small and once, in a minute or two; no file")
     parser.add_argument("--confirm", action="store_true", help="profile and startup: with sslyze handshakes")
-    parser.add_argument("--no-browser", action="store_true", help="without the HTML report's figures")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="where the table is written")
+    parser.add_argument("--no-install", action="store_true", help="leave out peers that are absent, install nothing")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="where the results are written")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     if options.what == "profile":
-        return profiling.profile_scan(options.hosts, options.port, does_confirm=options.confirm)
+        return profiling.profile_scan(options.hosts or 500, options.port, does_confirm=options.confirm)
     if options.what == "startup":
         return profiling.print_imports(does_confirm=options.confirm)
-    if options.what == "micro":
-        return micro.main(runs=options.runs)
-    return measure_peers(options)
-
-
-def chosen_tools(only: str) -> tuple[list[Tool], list[str]]:
-    """Return the tools to run, and what is left out for want of a program."""
-    wanted = [name for name in only.split(",") if name]
-    unknown = set(wanted) - {tool.id for tool in TOOLS}
-    if unknown:
-        raise SystemExit(f"no tool is called {', '.join(sorted(unknown))}")
-    tools = [tool for tool in TOOLS if not wanted or tool.id in wanted]
-    absent = [tool for tool in tools if tool.needs is not None and shutil.which(tool.needs) is None]
-    missing = sorted({tool.needs for tool in absent if tool.needs is not None})
-    return [tool for tool in tools if tool not in absent], missing
-
-
-def measure_peers(options: argparse.Namespace) -> int:
-    if options.quick:
-        options.runs = 1
-        options.hosts = options.hosts if options.hosts != 500 else 100
-    tools, missing = chosen_tools(options.only)
-    for name in missing:
-        print(f"LEFT OUT: {name} is not installed (Debian: apt-get install {name})", file=sys.stderr)
-    rows = [row for row in ROWS if not options.rows or row.id in options.rows.split(",")]
-    hosts = addresses(options.hosts)
-    found: dict[str, dict[str, list[Run]]] = {}
-    for row in rows:
-        print(f"== {row.title}, {len(hosts)} hosts", flush=True)
-        runs = found[row.id] = {tool.id: [] for tool in tools}
-        with running_nginx(row, options.port):
-            versions = row.versions
-            # Round by round and not tool by tool: what else the machine does then touches all alike.
-            for at in range(options.runs):
-                for tool in tools:
-                    if at >= (tool.most_runs or options.runs):
-                        continue
-                    own = hosts[:5] if options.quick and tool.most_hosts else hosts
-                    run = run_tool(tool, own, options.port, versions, limit_s=options.limit)
-                    runs[tool.id].append(run)
-                    print(f"  round {at + 1}  {_line(run)}", flush=True)
-    text = results.render(found, tools, rows, hosts_count=len(hosts), missing=missing)
-    print(text)
-    if not options.quick and not options.only:
-        text += _browser_figures() if not options.no_browser else ""
-        options.output.write_text(text)
+    # Tools or servers picked by hand: that is a look at the peers.
+    what = "peers" if options.what == "all" and (options.only or options.rows) else options.what
+    left_out = _absent(does_install=not options.no_install and not options.quick)
+    sections: list[Section] = []
+    for part in PARTS if what == "all" else (what,):
+        if options.quick and what == "all" and part in _NOT_QUICK:
+            continue
+        found = _PARTS[part](options)
+        for section in found:
+            print("\n".join(render_section(section)), flush=True)
+        sections += found
+    if what == "all" and not options.quick:
+        options.output.write_text(results.render(sections, left_out=left_out))
         print(f"wrote {options.output.name}")
     return 0
 
 
-def _line(run: Run) -> str:
-    if run.problem is not None:
-        return f"{run.tool:14} NOT COUNTED: {run.problem}"
-    return f"{run.tool:14} {run.hosts_per_s:8.1f} hosts/s  {run.cpu_ms_per_host:8.2f} CPU ms/host"
+def _absent(*, does_install: bool) -> dict[str, str]:
+    """Return the programs that are left out, with the reason; say so on standard error too."""
+    names = [*DEBIAN, *GO]
+    if does_install:
+        left_out = install_peers(names)
+    else:
+        left_out = {name: "not installed" for name in names if find_program(name) is None}
+    for name, reason in left_out.items():
+        print(f"LEFT OUT: {name}: {reason}", file=sys.stderr)
+    return left_out
 
 
-def _browser_figures() -> str:
-    """Return what bench/report_browser.py prints, as a section; a browser that is not there is said so."""
+def _peers(options: argparse.Namespace) -> list[Section]:
+    tools = peers.present(peers.chosen_tools(options.only))
+    if options.quick and not options.only:
+        tools = [tool for tool in tools if tool.id not in _SLOW_OR_ALIKE]
+    rows = [row for row in ROWS if not options.rows or row.id in options.rows.split(",")]
+    return peers.measure_peers(
+        tools,
+        rows=rows,
+        hosts_count=options.hosts or (100 if options.quick else 5_000),
+        runs=1 if options.quick else options.runs,
+        port=options.port,
+        limit_s=options.limit,
+        is_quick=options.quick,
+    )
+
+
+def _delay(options: argparse.Namespace) -> list[Section]:
+    return [
+        peers.measure_delay(
+            hosts_count=options.hosts or (100 if options.quick else peers.DELAY_HOSTS),
+            runs=1 if options.quick else options.runs,
+            port=options.port,
+            limit_s=options.limit,
+            is_quick=options.quick,
+        )
+    ]
+
+
+def _micro(options: argparse.Namespace) -> list[Section]:
+    return [micro.measure_micro(runs=1 if options.quick else options.runs)]
+
+
+def _silent(options: argparse.Namespace) -> list[Section]:
+    quick = options.quick
+    return [silent.measure_silent(runs=1 if quick else min(options.runs, 3), bits=10 if quick else silent.NETWORK_BITS)]
+
+
+def _memory(options: argparse.Namespace) -> list[Section]:
+    return [growth.measure_space(seconds=5.0 if options.quick else growth.SPACE_SECONDS)]
+
+
+def _rate(options: argparse.Namespace) -> list[Section]:
+    return [rates.measure_rates(runs=1 if options.quick else 3)]
+
+
+def _growth(options: argparse.Namespace) -> list[Section]:
+    if options.quick:
+        return growth.measure_growth(counts=(100, 10_000), host_counts=(100, 500), runs=1)
+    return growth.measure_growth(counts=growth.ADDRESS_COUNTS, host_counts=growth.HOST_COUNTS, runs=options.runs)
+
+
+def _browser(_: argparse.Namespace) -> list[Section]:
+    """What bench/report_browser.py prints; a browser that is not there is said so."""
+    title = "The HTML report in headless Chromium"
+    print(f"== {title}", flush=True)
     script = Path(__file__).with_name("report_browser.py")
-    if not script.exists():
-        return ""
-    print("== HTML report in Chromium", flush=True)
     try:
         done = subprocess.run(
-            [sys.executable, str(script)], capture_output=True, text=True, timeout=600, check=False, cwd=REPOSITORY
+            [sys.executable, str(script)], capture_output=True, text=True, timeout=900, check=False, cwd=REPOSITORY
         )
     except subprocess.TimeoutExpired:
-        said = "not done after 600 s"
-    else:
-        lines = done.stderr.strip().splitlines()
-        said = done.stdout if done.returncode == 0 else f"not measured: {lines[-1] if lines else 'no reason given'}"
-    print(said)
-    return f"\n## The HTML report in headless Chromium\n\n```\n{said.strip()}\n```\n"
+        return [Section(title=title, left_out=["not done after 900 s"])]
+    if done.returncode != 0:
+        return [Section(title=title, left_out=[(done.stderr.strip().splitlines() or ["no reason given"])[-1]])]
+    return [
+        Section(title=title, lines=["```", done.stdout.strip(), "```"], commands=["python bench/report_browser.py"])
+    ]
+
+
+_PARTS: dict[str, Callable[[argparse.Namespace], list[Section]]] = {
+    "peers": _peers,
+    "delay": _delay,
+    "micro": _micro,
+    "silent": _silent,
+    "memory": _memory,
+    "rate": _rate,
+    "growth": _growth,
+    "browser": _browser,
+}
+_NOT_QUICK = frozenset({"rate", "browser"})
+_SLOW_OR_ALIKE = frozenset({"testssl", "sslscan-no-ciphers", "sslscan-p4", "sslscan-p8", "sslscan-p16"})
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 Answers = dict[str, frozenset[str]]
@@ -23,20 +23,30 @@ _SSLYZE_COMMANDS = {
     "tls_1_2_cipher_suites": "TLS1.2",
     "tls_1_3_cipher_suites": "TLS1.3",
 }
+_TESTSSL_VERSIONS = {
+    "SSLv2": "SSL2",
+    "SSLv3": "SSL3",
+    "TLS1": "TLS1.0",
+    "TLS1_1": "TLS1.1",
+    "TLS1_2": "TLS1.2",
+    "TLS1_3": "TLS1.3",
+}
+_TLSX_VERSIONS = {"ssl30": "SSL3", "tls10": "TLS1.0", "tls11": "TLS1.1", "tls12": "TLS1.2", "tls13": "TLS1.3"}
 _NMAP_HOST = re.compile(r"^Nmap scan report for (?:\S+ \()?([0-9.]+)\)?$")
 _NMAP_VERSION = re.compile(r"^\|\s+(SSLv3|TLSv1\.[0-3]):\s*$")
 
 
 def parse_entra_tls(text: str) -> Answers:
     """Read this program's JSON report."""
-    return {
-        host["name"]: frozenset(
-            _plain(verdict["version"]) for verdict in host["verdicts"] if verdict["state"].upper() == "ENABLED"
-        )
-        for host in json.loads(text)["hosts"]
-        # UNKNOWN is an honest answer, but not one to this question: the host counts as unanswered.
-        if all(verdict["state"].upper() != "UNKNOWN" for verdict in host["verdicts"])
-    }
+    # UNKNOWN is an honest answer, but not one to this question: the host counts as unanswered.
+    return {name: enabled for name, enabled, is_known in map(host_of, json.loads(text)["hosts"]) if is_known}
+
+
+def host_of(host: Mapping[str, Any]) -> tuple[str, frozenset[str], bool]:
+    """Return (name, versions enabled, whether no version is UNKNOWN) of a host object of this program's report."""
+    states = {verdict["version"]: verdict["state"].upper() for verdict in host["verdicts"]}
+    enabled = frozenset(_plain(version) for version, state in states.items() if state == "ENABLED")
+    return host["name"], enabled, "UNKNOWN" not in states.values()
 
 
 def parse_sslscan(text: str) -> Answers:
@@ -48,11 +58,7 @@ def parse_sslscan(text: str) -> Answers:
             host = found[1]
         elif host is not None and (found := _SSLSCAN_VERSION.match(line)):
             told.setdefault(host, {})[_plain(found[1])] = found[2] == "enabled"
-    return {
-        host: frozenset(version for version, is_on in versions.items() if is_on)
-        for host, versions in told.items()
-        if len(versions) == 6
-    }
+    return _complete(told)
 
 
 def parse_sslyze(text: str) -> Answers:
@@ -84,6 +90,49 @@ def parse_nmap(text: str) -> Answers:
         elif host is not None and (found := _NMAP_VERSION.match(line)):
             answers[host] |= {_plain(found[1])}
     return answers
+
+
+def parse_testssl(text: str) -> Answers:
+    """Read testssl.sh's flat JSON: a host counts once all six versions are told."""
+    told: dict[str, dict[str, bool]] = {}
+    for item in json.loads(text):
+        version = _TESTSSL_VERSIONS.get(item["id"])
+        if version is not None:
+            # "offered", "offered with final", "not offered"; anything else is no answer.
+            finding = item["finding"]
+            if finding.startswith(("offered", "not offered")):
+                told.setdefault(item["ip"].rpartition("/")[2], {})[version] = finding.startswith("offered")
+    return _complete(told)
+
+
+def parse_tlsx(text: str) -> Answers:
+    """Read tlsx's JSON, a line a host, of ``-version-enum``. It knows no SSLv2."""
+    answers: Answers = {}
+    for line in text.splitlines():
+        said = json.loads(line)
+        if "version_enum" in said:
+            answers[said["host"]] = frozenset(_TLSX_VERSIONS[name] for name in said["version_enum"])
+    return answers
+
+
+def parse_zgrab2(text: str) -> Answers:
+    """Read zgrab2's JSON, a line a host: the one version that the server chose."""
+    answers: Answers = {}
+    for line in text.splitlines():
+        said = json.loads(line)
+        tls = said["data"]["tls"]
+        if tls["status"] == "success":
+            name = tls["result"]["handshake_log"]["server_hello"]["version"]["name"]
+            answers[said["ip"]] = frozenset({_plain(name)})
+    return answers
+
+
+def _complete(told: dict[str, dict[str, bool]]) -> Answers:
+    return {
+        host: frozenset(version for version, is_on in versions.items() if is_on)
+        for host, versions in told.items()
+        if len(versions) == 6
+    }
 
 
 def parse_plain(text: str) -> Answers:

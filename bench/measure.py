@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import shutil
+import signal
 import statistics
 import subprocess
 import tempfile
@@ -14,10 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.answers import maybe_wrong
+from bench.programs import REPOSITORY, shown
 from bench.servers import client_core, pin_to
-from bench.tools import Job, Tool, shown
+from bench.tools import Job, Tool
 
-_REPOSITORY = Path(__file__).resolve().parents[1]
+_SAMPLE_S = 0.1
+_RSS = re.compile(r"^VmRSS:\s+(\d+) kB", re.MULTILINE)
+_HWM = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +68,7 @@ def run_tool(tool: Tool, hosts: Sequence[str], port: int, versions: frozenset[st
             except (OSError, ValueError, KeyError) as error:
                 problem = f"its output can't be read: {type(error).__name__}: {error}"
             else:
-                problem = maybe_wrong(answers, own, versions)
+                problem = maybe_wrong(answers, own, versions if tool.asks is None else versions & tool.asks)
         return Run(
             tool=tool.id,
             hosts=len(own),
@@ -87,7 +92,7 @@ def run_command(
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,
-            cwd=_REPOSITORY,
+            cwd=REPOSITORY,
             start_new_session=True,
             preexec_fn=pin_to(client_core()),  # noqa: PLW1509  # no threads here
         )
@@ -103,6 +108,90 @@ def run_command(
         wall_s = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
     return wall_s, usage.ru_utime + usage.ru_stime, process.returncode if is_done else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """A command that was run once and watched: what it took, and its memory while it ran."""
+
+    wall_s: float
+    cpu_s: float
+    code: int | None
+    """Exit code; None: cut off at the limit."""
+    peak_bytes: int
+    """The most that it and its children had resident, added up (what they share counts for each)."""
+    resident: Sequence[tuple[float, int]]
+    """(seconds since its start, bytes resident then), about ten a second."""
+
+    def resident_at(self, moment_s: float) -> int:
+        """Return what was resident nearest to a moment."""
+        return min(self.resident, key=lambda sample: abs(sample[0] - moment_s), default=(0.0, 0))[1]
+
+
+def watch_command(
+    command: Sequence[str],
+    folder: Path,
+    *,
+    limit_s: float,
+    interrupt_after_s: float | None = None,
+    cores: set[int] | None = None,
+) -> Watched:
+    """Run a command and sample its memory. interrupt_after_s: SIGINT then, as Ctrl-C does; still bounded by limit_s."""
+    samples: list[tuple[float, int]] = []
+    peak = 0
+    with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            cwd=REPOSITORY,
+            start_new_session=True,
+            preexec_fn=pin_to(cores or client_core()),  # noqa: PLW1509  # no threads here
+        )
+        pidfd = os.pidfd_open(process.pid)
+        is_interrupted = is_killed = False
+        try:
+            while not select.select([pidfd], [], [], _SAMPLE_S)[0]:
+                passed_s = time.perf_counter() - began
+                now, most = _resident(process.pid)
+                samples.append((passed_s, now))
+                peak = max(peak, most)
+                if interrupt_after_s is not None and passed_s >= interrupt_after_s and not is_interrupted:
+                    is_interrupted = True
+                    os.kill(process.pid, signal.SIGINT)
+                if passed_s >= limit_s:
+                    is_killed = True
+                    os.killpg(process.pid, signal.SIGKILL)
+                    break
+        finally:
+            os.close(pidfd)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall_s = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return Watched(
+        wall_s=wall_s,
+        cpu_s=usage.ru_utime + usage.ru_stime,
+        code=None if is_killed else process.returncode,
+        peak_bytes=peak,
+        resident=samples,
+    )
+
+
+def _resident(pid: int) -> tuple[int, int]:
+    """Return (bytes resident now, the most so far), added up over a process and its children."""
+    # Not ru_maxrss: it begins with what the process that forked the command had.
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return 0, 0  # it has just ended
+    now, most = (1024 * int(match[1]) if (match := pattern.search(status)) else 0 for pattern in (_RSS, _HWM))
+    for child in children:
+        child_now, child_most = _resident(int(child))
+        now, most = now + child_now, most + child_most
+    return now, most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

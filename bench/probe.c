@@ -1,5 +1,6 @@
 /* The practical limit: one hello probe (connect, send, first reply, close) in C on epoll, and the canned server.
- *   probe serve PORT REPLY_FILE        answers whatever comes with the bytes of a file, until it is ended
+ *   probe serve PORT REPLY_FILE WAIT   accepts TLS 1.2 only, until it is ended: answers a hello for it with the bytes of
+ *                                      a file, any other with alert 70. WAIT is epoll_wait's: 0 spins, -1 sleeps
  *   probe ask PORT HELLO_FILE COUNT    puts COUNT questions, 200 at a time, to 127.1.0.1 .. 127.1.0.200
  * `ask` prints: answered, CPU microseconds a probe, probes a second. */
 #define _GNU_SOURCE
@@ -32,7 +33,16 @@ static void watch(int set, int how, int fd, unsigned events) {
   if (epoll_ctl(set, how, fd, &event) < 0) { perror("epoll_ctl"); exit(1); }
 }
 
-static int serve(int port) {
+/* A hello for TLS 1.2 names 3.3 (RFC 5246), and so does one for TLS 1.3 alone, which lists 3.4 in an extension (RFC 8446
+ * section 4.2.1): here always with nothing beside it. */
+static int is_for_1_2(const char *hello, int size) {
+  static const char only_1_3[] = {0, 43, 0, 3, 2, 3, 4};
+  return size > 11 && hello[0] == 22 && hello[9] == 3 && hello[10] == 3 &&
+         !memmem(hello, (size_t)size, only_1_3, sizeof only_1_3);
+}
+
+static int serve(int port, int wait_ms) {
+  static const char alert[] = {21, 3, 1, 0, 2, 2, 70};
   int one = 1, set = epoll_create1(0), listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
   struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port)};
   struct epoll_event events[EVENTS];
@@ -42,8 +52,8 @@ static int serve(int port) {
   puts("ready");
   fflush(stdout);
   for (;;) {
-    /* Spins: waking a sleeping server on another core is charged to the client, 20 us a probe, and no network does it. */
-    int count = epoll_wait(set, events, EVENTS, 0);
+    /* Waking a sleeping server on another core is charged to the client, some 20 us a probe, and no network does it. */
+    int count = epoll_wait(set, events, EVENTS, wait_ms);
     for (int i = 0; i < count; i++) {
       int fd = events[i].data.fd;
       if (fd == listener) {
@@ -52,7 +62,8 @@ static int serve(int port) {
       }
       int size = (int)recv(fd, scratch, sizeof scratch, 0);
       if (size > 0) {
-        if (send(fd, data, data_size, MSG_NOSIGNAL) < 0) close(fd);
+        int is_known = is_for_1_2(scratch, size);
+        if (send(fd, is_known ? data : alert, is_known ? (size_t)data_size : sizeof alert, MSG_NOSIGNAL) < 0) close(fd);
       } else if (size == 0 || errno != EAGAIN) {
         close(fd);
       }
@@ -108,8 +119,7 @@ static int ask(int port, int total) {
 }
 
 int main(int count, char **words) {
-  if (count < 4) return 2;
+  if (count < 5) return 2;
   load(words[3]);
-  if (!strcmp(words[1], "serve")) return serve(atoi(words[2]));
-  return count > 4 ? ask(atoi(words[2]), atoi(words[4])) : 2;
+  return !strcmp(words[1], "serve") ? serve(atoi(words[2]), atoi(words[4])) : ask(atoi(words[2]), atoi(words[4]));
 }

@@ -12,42 +12,38 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 from bench.measure import run_command
-from bench.servers import ROWS, addresses, client_core, running_nginx
 from bench.programs import BIN
-from scanner.app import ScanOptions, scan_targets
-from scanner.judge import judge_run
-from scanner.model.runs import RunResult
-from scanner.model.subjects import Target
-from scanner.policy import read_policy
+from bench.servers import ROWS, addresses, client_core, running_nginx
+from scanner.app import scan_plan
+from scanner.options import Confirm, ScanOptions
 from scanner.reports.json import render_json
-from scanner.reports.source import source_of
+from scanner.results import Results
 from scanner.store import Store, open_store
-from scanner.targets import expand, parse_arguments
+from scanner.sweep.plan import TargetPlan, plan_targets
+from scanner.targets import parse_arguments
 
 _IMPORT = re.compile(r"^import time:\s+(\d+) \|\s+(\d+) \| (\s*)(\S+)$")
 
 
 def profile_scan(hosts_count: int, port: int, *, does_confirm: bool) -> int:
-    """Scan in process under cProfile, with store and JSON as the command does; print stages and top functions."""
-    targets = expand(parse_arguments([f"{host}:{port}" for host in addresses(hosts_count)]))
-    options = ScanOptions(confirm="all" if does_confirm else "none", rate=0)
+    """Scan a range in process under cProfile, with store and JSON as the command does; print stages, top functions."""
+    hosts = addresses(hosts_count)
+    plan = plan_targets(parse_arguments([f"{hosts[0]}-{hosts[-1]}:{port}"]))
+    # One process and no second: cProfile sees no other.
+    options = ScanOptions(
+        confirm=Confirm.ALL if does_confirm else Confirm.NONE, rate=0, per_network=0, processes=1, concurrency=500
+    )
     profile = cProfile.Profile()
-    with running_nginx(ROWS[0], port), tempfile.TemporaryDirectory() as folder:
+    with running_nginx(ROWS[0], port), tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         os.sched_setaffinity(0, client_core())
-
-        def scan(name: str) -> None:
-            with open_store(Path(folder) / name) as store:
-                asyncio.run(_scan(targets, options, store))
-
-        scan("first.sqlite")  # fills the caches
-        _print_stages(targets, options, Path(folder))
+        _scan(plan, options, folder / "first.sqlite")  # fills the caches
+        _print_stages(plan, options, folder)
         profile.enable()
-        scan("profiled.sqlite")
+        _scan(plan, options, folder / "profiled.sqlite")
         profile.disable()
     stats = pstats.Stats(profile)
     stats.strip_dirs()
@@ -56,40 +52,40 @@ def profile_scan(hosts_count: int, port: int, *, does_confirm: bool) -> int:
     return 0
 
 
-async def _scan(targets: Sequence[Target], options: ScanOptions, store: Store | None) -> None:
-    # Returns nothing: asyncio.run would render a result to text, as scanner.terminal says.
-    await scan_targets(targets, options, store=store)
+def _scan(plan: TargetPlan, options: ScanOptions, db: Path | None) -> Results:
+    found: list[Results] = []
+
+    async def scan(store: Store | None) -> None:
+        # Returns nothing: asyncio.run would render a result to text, as scanner.terminal says.
+        found.append(await scan_plan(plan, options, store=store))
+
+    if db is None:
+        asyncio.run(scan(None))
+    else:
+        with open_store(db) as store:
+            asyncio.run(scan(store))
+    return found[0]
 
 
-def _render(result: RunResult) -> str:
-    return "".join(render_json(source_of(result)))
-
-
-def _print_stages(targets: Sequence[Target], options: ScanOptions, folder: Path) -> None:
-    """Print the CPU time of each stage by itself, per host: medians of five, on the same records."""
+def _print_stages(plan: TargetPlan, options: ScanOptions, folder: Path) -> None:
+    """Print the CPU time of each stage, per host: medians of five."""
     times: dict[str, list[float]] = {}
-
-    def timed(name: str, act: Callable[[], object]) -> object:
-        began = time.process_time()
-        done = act()
-        times.setdefault(name, []).append((time.process_time() - began) * 1000 / len(targets))
-        return done
-
-    with open_store(folder / "first.sqlite") as store:
-        stored = store.load_run("latest")
-    policy = read_policy(options.policy)
     for at in range(5):
-        timed(
-            "questions, answers, judging (all but store and reports)",
-            lambda: asyncio.run(_scan(targets, options, None)),
-        )
-        result = timed("  of this: judging", lambda: judge_run(stored.run, stored.hosts, policy))
-        timed("JSON report", partial(_render, result))
-        with open_store(folder / f"stage{at}.sqlite") as store:
-            store.begin_run(stored.run)
-            timed("storing", lambda: store.append_hosts(stored.run.id, enumerate(stored.hosts)))
-    connections = sum(len(host.exchanges) for host in stored.hosts) / len(stored.hosts)
-    print(f"{len(targets)} hosts, {connections:.1f} connections a host; CPU ms a host, medians of 5:")
+        cpu = time.process_time()
+        results = _scan(plan, options, None)
+        bare = time.process_time()
+        for _ in render_json(results):
+            pass
+        rendered = time.process_time()
+        _scan(plan, options, folder / f"stage{at}.sqlite")
+        stored = time.process_time()
+        for name, spent in (
+            ("questions, answers, judging, without a store", bare - cpu),
+            ("JSON report", rendered - bare),
+            ("storing: what the same scan takes more with a store", stored - rendered - (bare - cpu)),
+        ):
+            times.setdefault(name, []).append(spent * 1000 / plan.count)
+    print(f"{plan.count} hosts, one process; CPU ms a host, medians of 5:")
     for name, values in times.items():
         print(f"  {statistics.median(values):7.3f}  {name}")
 

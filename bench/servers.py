@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import shutil
 import socket
 import ssl
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -21,9 +20,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
+from bench.programs import find_program
+
 ALL_VERSIONS = ("SSL2", "SSL3", "TLS1.0", "TLS1.1", "TLS1.2", "TLS1.3")
 FIRST_ADDRESS = IPv4Address("127.1.0.1")
-_SERVER_PATH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,15 +60,16 @@ _CONFIG = """
 daemon off;
 master_process on;
 worker_processes 1;
+worker_rlimit_nofile {descriptors};
 pid {folder}/nginx.pid;
 error_log {folder}/error.log crit;
-events {{ worker_connections 8192; multi_accept on; }}
+events {{ worker_connections {connections}; multi_accept on; }}
 http {{
   access_log off;
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
   server {{
-    listen 0.0.0.0:{port} ssl backlog=4096;
+    {listen}
     ssl_certificate {folder}/certificate.pem;
     ssl_certificate_key {folder}/key.pem;
     ssl_protocols {protocols};
@@ -79,10 +80,6 @@ http {{
   }}
 }}
 """
-
-
-def find_server() -> str | None:
-    return shutil.which("nginx", path=_SERVER_PATH)
 
 
 def addresses(count: int) -> list[str]:
@@ -125,12 +122,32 @@ def _write_certificate(folder: Path, *, is_ecdsa: bool) -> None:
     )
 
 
+def render_config(row: Row, port: int, folder: Path, only: Sequence[str]) -> str:
+    """Return nginx's configuration."""
+    listen = "\n    ".join(f"listen {address}:{port} ssl backlog=4096;" for address in only or ["0.0.0.0"])
+    # Each address is a descriptor and a connection of nginx's own.
+    connections = 8192 + len(only)
+    return _CONFIG.format(
+        folder=folder,
+        listen=listen,
+        protocols=row.protocols,
+        connections=connections,
+        descriptors=connections + 1024,
+    )
+
+
 @contextmanager
-def running_nginx(row: Row, port: int) -> Iterator[None]:
-    """Run nginx on all loopback addresses at a port until the block ends; one worker, on a core of its own."""
-    nginx = find_server()
+def running_nginx(
+    row: Row, port: int, *, only: Sequence[str] = (), ready_at: str = str(FIRST_ADDRESS)
+) -> Iterator[None]:
+    """Run nginx at a port until the block ends; one worker, on a core of its own.
+
+    It listens on all loopback addresses, or on these only: then the others refuse. ready_at: an address that is asked
+    whether it is up.
+    """
+    nginx = find_program("nginx")
     if nginx is None:
-        raise SystemExit("bench needs nginx (Debian: apt-get install nginx-light)")
+        raise SystemExit("bench needs nginx: run `make lab` (Debian: apt-get install nginx-light)")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -142,30 +159,30 @@ def running_nginx(row: Row, port: int) -> Iterator[None]:
         folder.chmod(0o755)
         _write_certificate(folder, is_ecdsa=row.is_ecdsa)
         config = folder / "nginx.conf"
-        config.write_text(_CONFIG.format(folder=folder, port=port, protocols=row.protocols))
+        config.write_text(render_config(row, port, folder, only))
         process = subprocess.Popen(
             [nginx, "-p", str(folder), "-c", str(config), "-e", str(folder / "error.log")],
             stderr=subprocess.PIPE,
             preexec_fn=pin_to(server_core()),  # noqa: PLW1509  # no threads here
         )
         try:
-            _wait(process, port)
+            _wait(process, only[0] if only else ready_at, port)
             yield
         finally:
             process.terminate()
             process.wait(10)
 
 
-def _wait(process: subprocess.Popen[bytes], port: int) -> None:
+def _wait(process: subprocess.Popen[bytes], address: str, port: int) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while time.monotonic() < until:
         if process.poll() is not None:
             raise SystemExit(f"nginx ended: {process.stderr.read().decode()}")
         try:
-            with socket.create_connection((str(FIRST_ADDRESS), port), 2) as sock, context.wrap_socket(sock):
+            with socket.create_connection((address, port), 2) as sock, context.wrap_socket(sock):
                 return
         except OSError:
             time.sleep(0.05)

@@ -132,7 +132,7 @@ def test_whatever_was_answered(asked, kind, policy, options):
 
 
 @pytest.mark.parametrize("shape", ["same", "back", "shuffled"])
-def test_exchanges_in_another_order_of_time_are_judged(shape):
+def test_exchanges_in_another_order_of_time_are_judged(shape, judged_count):
     judging = Forms(RUN, POLICY)
     port = 446
     for seed, host in enumerate(("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4")):
@@ -149,9 +149,11 @@ def test_exchanges_in_another_order_of_time_are_judged(shape):
         direct = judge_to_json(RUN, made, POLICY, position=seed)
         assert judging.judge(seed, made) == direct
         assert judging.fill(seed, "key", host, _us(made), lambda made=made: made) == direct
+    # Three for the form, by either way in, and one each for the last host.
+    assert judged_count[0] == 8
 
 
-def test_how_endpoints_take_turns_does_not_matter_to_the_times():
+def test_how_endpoints_take_turns_does_not_matter_to_the_times(judged_count):
     # Exchanges of two endpoints run side by side: the later one in the record may have begun earlier.
     judging = Forms(RUN, POLICY)
     for seed, host in enumerate(("192.0.2.1", "192.0.2.2", "192.0.2.3")):
@@ -165,6 +167,7 @@ def test_how_endpoints_take_turns_does_not_matter_to_the_times():
         assert judging.fill(seed, "key", host, _us(made), lambda made=made: made) == (
             judge_to_json(RUN, made, POLICY, position=seed)
         )
+    assert judged_count[0] == 3
 
 
 @pytest.mark.parametrize("odd", ["\ue0f0h\ue0f1", "\ue0f0a\ue0f1", "0001-01-01T00:00:00.000001+00:00", '"\\', "\ud800"])

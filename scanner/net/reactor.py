@@ -56,25 +56,26 @@ class Call:
         """IPv4 or IPv6 address."""
         self.port = port
         """TCP port."""
-        self.sock: socket.socket | None = None
+        # What follows is set by Reactor.begin, time and again: a sweep makes millions of calls.
+        self.sock: socket.socket | None
         """Open while the call is under way."""
-        self.fd = -1
-        self.is_connected = False
+        self.fd: int
+        self.is_connected: bool
         """Whether the connection was established."""
-        self.started = 0.0
+        self.started: float
         """When it was begun, by time.monotonic."""
-        self.started_us = 0
+        self.started_us: int
         """When it was begun: microseconds since 1970 (UTC)."""
-        self.due = 0.0
+        self.due: float
         """When it is given up, by time.monotonic."""
-        self.tick = 0
-        self.received = b""
+        self.tick: int
+        self.received: bytes
         """What came."""
-        self.unsent = b""
-        self.reader: Generator[None, bytes, object] | None = None
-        self.ending = Ending.CANCELLED
+        self.unsent: bytes
+        self.reader: Generator[None, bytes, object] | None
+        self.ending: Ending
         """How it ended."""
-        self.os_error: str | None = None
+        self.os_error: str | None
         """As in Exchange."""
 
 
@@ -123,6 +124,8 @@ class Reactor:
         The call's end may be told before this returns: no descriptor left, an address without a route.
         """
         address = call.address
+        call.sock = None
+        call.fd = -1
         call.received = b""
         call.os_error = None
         call.is_connected = False

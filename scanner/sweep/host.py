@@ -95,6 +95,8 @@ class LaneHost(Call):
         self.place = place
         self.network = network_key(place.number, place.version)
         self.port_at = 0
+        self.sock = None  # nothing is under way yet
+        self.fd = -1
         self.todo: deque[int] | None = deque(range(1, len(self.ports))) if len(self.ports) > 1 else None
         self.again: list[int] = []  # ports silent in this pass
         self.tried = 1  # passes begun

@@ -10,7 +10,7 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -355,10 +355,10 @@ class Lane:
         step = host.step
         question = step.question
         assert question is not None  # noqa: S101  # for the type checker
-        row = self._row(host, question)
         if ending in _NOBODY and step is host.steps.begin:
-            self._on_nobody(host, row)
+            self._on_nobody(host, ending)
             return
+        row = self._row(host, question)
         host.rows.append(row)
         if step is host.steps.begin:
             self._counters.listeners += 1
@@ -402,9 +402,7 @@ class Lane:
         host.os_error = None if is_open is None else "ECONNREFUSED"
         self._counters.endings[host.ending] = self._counters.endings.get(host.ending, 0) + 1
         host.is_connected, host.received = False, b""
-        question = host.step.question
-        assert question is not None  # noqa: S101  # for the type checker
-        self._on_nobody(host, self._row(host, question))
+        self._on_nobody(host, host.ending)
         self._wake()
 
     def _answers(self, host: LaneHost) -> list[Answer]:
@@ -419,12 +417,17 @@ class Lane:
 
     # Where a host goes
 
-    def _on_nobody(self, host: LaneHost, row: HelloRow) -> None:
+    def _on_nobody(self, host: LaneHost, ending: Ending) -> None:
         """Take note of a port where nothing listens, or nothing answered in this pass."""
-        if row.ending is not Ending.REFUSED and host.tried < self._settings.passes:
+        if ending is not Ending.REFUSED and host.tried < self._settings.passes:
             host.again.append(host.port_at)
+        elif len(host.ports) == 1:  # nearly always, and then nobody will want to see the row
+            self._tell_absent(host, {_NOBODY[ending]})
+            return
         else:
-            host.dead.append(row)
+            question = host.steps.begin.question
+            assert question is not None  # noqa: S101  # for the type checker: a ladder begins with one
+            host.dead.append(self._row(host, question))
         self._next_port(host)
 
     def _next_port(self, host: LaneHost) -> None:
@@ -442,9 +445,7 @@ class Lane:
     def _finish(self, host: LaneHost) -> None:
         self._stop_talking(host)
         if not host.rows:
-            self._counters.addresses_done += 1
-            reasons = {_NOBODY[row.ending] for row in host.dead}
-            self._client.on_absent(host.order_at, next(reason for reason in _REASON_ORDER if reason in reasons))
+            self._tell_absent(host, {_NOBODY[row.ending] for row in host.dead})
             return
         if any(self._needs_engine(host.order_at, step) for _, _, step in host.walked):
             self._hand_over(host)
@@ -457,6 +458,10 @@ class Lane:
                 counters.versions.update(step.enabled)
         self._backoff.note(host.network, host.place.number, time.monotonic(), is_trouble=False)
         self._client.on_swept(host.sweep_up(key=host.maybe_key()))
+
+    def _tell_absent(self, host: LaneHost, reasons: Collection[GapReason]) -> None:
+        self._counters.addresses_done += 1
+        self._client.on_absent(host.order_at, next(reason for reason in _REASON_ORDER if reason in reasons))
 
     def _stop_talking(self, host: LaneHost) -> None:
         if host.is_talking:

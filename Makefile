@@ -70,7 +70,7 @@ check: $(VENV)/.dev-ready ## lint, format and types only
 lab: $(VENV)/.dev-ready ## install the servers that the tests start (Debian as root; elsewhere lists what is left out)
 	@PYTHON=$(BIN)/python sh $(LAB_INSTALL)
 
-bench: $(VENV)/.dev-ready lab ## measure speed beside sslyze and sslscan on loopback
+bench: $(VENV)/.dev-ready lab ## install the peers, measure speed beside them and against every target, on loopback
 	@$(BIN)/python -m bench $(ARGS)
 
 wheel: $(VENV)/.dev-ready ## build dist/*.tar.gz and, from it, dist/*.whl

@@ -1,8 +1,8 @@
 """The bench's own rules: its options parse, no time counts unless the answers are right, and a missed target says so.
 
 The outputs of sslscan 2.0.7, nmap 7.93 and testssl.sh 3.0.8 are cut from real runs against nginx; that of sslyze 6.3.1
-has the members that are read, and so have those of tlsx 1.2.2 and zgrab2 1.0.0, which are named after their sources. The
-truth they are held against is nginx's ssl_protocols.
+has the members that are read, and so have those of tlsx 1.2.2 and zgrab2 1.0.0, which are named after their sources.
+The truth they are held against is nginx's ssl_protocols.
 """
 
 from __future__ import annotations

@@ -115,6 +115,8 @@ class Engine:
         pace: Pace | None = None,
     ) -> None:
         self.counters = Counters() if counters is None else counters
+        self.answers: dict[int, Answer] = {}
+        """What each hello and handshake said, by its request's id, to spare judgement the reading: see take_answers."""
         self._network = network
         self._resolver = resolver
         self._dispatcher = dispatcher
@@ -175,6 +177,11 @@ class Engine:
         if self._group is None:
             raise RuntimeError("the engine is not running")
         self._group.create_task(self._finish(target, exchanges, on_host, confirm))
+
+    def take_answers(self, record: HostRecord) -> dict[int, Answer]:
+        """Return what the exchanges of a host that was handed out said, by request id, and keep it no longer."""
+        ids = [exchange.request.id for exchange in record.exchanges]
+        return {number: self.answers.pop(number) for number in ids if number in self.answers}
 
     @property
     def is_stopping(self) -> bool:
@@ -272,11 +279,15 @@ class Engine:
         async with self._ladders.hold((endpoint.address, endpoint.port), host):
             for exchange in tuple(host.exchanges):
                 if exchange.request.endpoint == endpoint:
-                    climb.add([read_answer(exchange)])
+                    answer = self.answers[exchange.request.id] = read_answer(exchange)
+                    climb.add([answer])
             while (batch := climb.batch) is not None:
                 if batch.pause_s:
                     await asyncio.sleep(batch.pause_s)
-                answers = [read_answer(exchange) for exchange in await self._ask_batch(host, endpoint, batch)]
+                exchanges = await self._ask_batch(host, endpoint, batch)
+                answers = [read_answer(exchange) for exchange in exchanges]
+                for exchange, answer in zip(exchanges, answers, strict=True):
+                    self.answers[exchange.request.id] = answer
                 if self._pace is not None:
                     _tell_outcomes(self._pace, endpoint.address, climb.answers, answers)
                 climb.add(answers)

@@ -316,7 +316,7 @@ class Share:
     def _deliver(self, order_at: int | None, position: int, record: HostRecord) -> None:
         if self._on_record is not None:
             self._on_record(position, record)
-        judged = self._forms.judge(position, record)
+        judged = self._forms.judge(position, record, answers=self._engine.take_answers(record))
         packed = None
         if self._does_pack:
             keep = self._options.keep

@@ -143,7 +143,7 @@ async def ask_lane(total: int) -> Asked:
         plans=PlanMemory(confirm=()),
         needs_engine=lambda _at, _step: False,
         settings=LaneSettings(
-            connect_s=_TIMEOUT_S, timeout_s=_TIMEOUT_S, passes=1, in_flight=IN_FLIGHT, most_handed_over=1
+            connect_s=_TIMEOUT_S, timeout_s=_TIMEOUT_S, passes=1, in_flight=IN_FLIGHT, most_talking=IN_FLIGHT
         ),
         client=client,
         counters=counters,

@@ -7,6 +7,7 @@ The truth they are held against is nginx's ssl_protocols.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
 from ipaddress import IPv4Address
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import answers, growth, ours, programs, rates, results, silent
+from bench import answers, asking, growth, ours, programs, rates, results, silent
 from bench.__main__ import MODES, PARTS, build_parser
 from bench.measure import Run, Spread, ratios
 from bench.peers import chosen_tools, counted, maybe_best_parallel, peer_section, ratio_target
@@ -443,3 +444,8 @@ def test_rates_are_judged_by_median_and_worst_burst(monkeypatch):
 
 def test_every_part_has_its_name_in_the_options():
     assert set(PARTS) < set(MODES)
+
+
+def test_the_lane_is_called_as_it_wants_to_be():
+    # No question, no socket: only that micro's row still fits the lane.
+    assert asyncio.run(asking.ask_lane(0)) == (0, 0)

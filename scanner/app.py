@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from scanner import __version__
@@ -80,20 +81,23 @@ async def scan_plan(
     resolver: Resolver | None = None,
     store: Store | None = None,
     resumed: str | None = None,
+    spool_folder: Path | None = None,
     on_host: Callable[[JudgedHost], None] | None = None,
     on_record: Callable[[int, HostRecord], None] | None = None,
 ) -> Results:
     """Scan, store as results come, and judge.
 
-    resumed: id of the stored run to go on with; plan and options are those of load_resumable. on_host: is given each
-    host when it is known; on_record: everything learned of it, as (position, record), where one process does all.
+    resumed: id of the stored run to go on with; plan and options are those of load_resumable. spool_folder: where the
+    results of large runs wait for the reports, some 10 KB a host; None is the system's for temporary files. on_host: is
+    given each host when it is known; on_record: everything learned of it, as (position, record), where one process does
+    all.
 
     Raises PolicyError for an unknown policy, ValueError for an unknown network, StoreError where the run can't be begun
     in the store, or where the store fails later and there is no observer to be told.
     """
     policy = read_policy(options.policy)
     run = _new_run(options)
-    results = Results(run, policy)
+    results = Results(run, policy, folder=spool_folder)
     done_positions: frozenset[int] = frozenset()
     counts: Mapping[str, int] = {}
     order_count = len(Order(plan.space.count, options.seed, options.shard))
@@ -101,7 +105,7 @@ async def scan_plan(
     if store is not None and resumed is not None:
         checkpoint = store.load_checkpoint(resumed, below=len(plan.named))
         run = replace(checkpoint.run, finished_at=None, is_complete=False)
-        results = Results(run, policy)
+        results = Results(run, policy, folder=spool_folder)
         done_positions, counts = checkpoint.done_positions, checkpoint.counts
         if progress is not None and checkpoint.progress is not None:
             progress = Progress.decode(checkpoint.progress)
@@ -163,12 +167,14 @@ def merge_shards(into: Store, sources: Sequence[Store]) -> Merged:
     return merge_runs(into, [(source, "latest") for source in sources], run_id=_new_run_id(datetime.now(UTC)))
 
 
-def judge_stored(store: Store, reference: str, *, policy_id: str | None = None) -> Results:
-    """Judge a stored run again, from its bytes. Raises StoreError and PolicyError."""
+def judge_stored(
+    store: Store, reference: str, *, policy_id: str | None = None, spool_folder: Path | None = None
+) -> Results:
+    """Judge a stored run again, from its bytes. spool_folder: as in scan_plan. Raises StoreError and PolicyError."""
     checkpoint = store.load_checkpoint(reference, below=0)
     policy = read_policy(policy_id or checkpoint.run.policy_id)
     run = replace(checkpoint.run, policy_id=policy.id)
-    results = Results(run, policy)
+    results = Results(run, policy, folder=spool_folder)
     _add_stored(results, run, policy, store, checkpoint.run.id)
     results.finish(run, checkpoint.counts.items(), sweep=_stored_sweep_facts(checkpoint))
     return results

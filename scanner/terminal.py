@@ -224,7 +224,14 @@ def run_scan(
         try:
             found.append(
                 await scan_plan(
-                    plan, options, resolver=resolver, observer=view, store=store, resumed=resumed, on_host=on_host
+                    plan,
+                    options,
+                    resolver=resolver,
+                    observer=view,
+                    store=store,
+                    resumed=resumed,
+                    spool_folder=maybe_folder(io.db),
+                    on_host=on_host,
                 )
             )
         finally:
@@ -240,10 +247,21 @@ def run_scan(
             asyncio.run(scan(store, _open_jsonl(io.jsonl, stack)))
         except (StoreError, ValueError) as error:
             fail(str(error))
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            fail(
+                f"the results can't be kept: {error.strerror or error}; what was stored can be gone on with (--resume)"
+            )
     (results,) = found
     if io.has_table:
         print_result(results, Console(stderr=io.is_stdout_taken))
     return results, view.store_failure
+
+
+def maybe_folder(db: str | None) -> Path | None:
+    """Return the folder of a database that is a file: it has room for a run, where the system's own may be memory."""
+    return None if db is None or "://" in db else Path(db).parent
 
 
 def _open_jsonl(path: Path | None, stack: ExitStack) -> Callable[[JudgedHost], None] | None:

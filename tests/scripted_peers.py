@@ -78,13 +78,16 @@ class Names:
 class Run:
     """One run of an engine over a scripted network, and what came of it."""
 
-    def __init__(self, script, *, names=None, exclusions=None, network=None, resolver=None, rate=0, **settings):
+    def __init__(
+        self, script, *, names=None, exclusions=None, network=None, resolver=None, rate=0, pace=None, **settings
+    ):
         self.network = network or ScriptedNetwork(script)
         self.records = {}
         self.positions = []
         self._given = {
             "resolver": resolver or Names(names or {}),
             "exclusions": exclusions,
+            "pace": pace,
         }
         self._rate = rate
         self._settings = EngineSettings(
@@ -93,7 +96,7 @@ class Run:
                 "host_deadline_s": 60.0,
                 "concurrency": 100,
                 "per_address": 8,
-                "does_confirm": False,
+                "confirm": frozenset(),
                 "does_recognise": True,
             }
             | settings
@@ -105,13 +108,13 @@ class Run:
         asyncio.run(self.go(*targets))
         return self
 
-    async def go(self, *targets):
+    async def go(self, *targets, beside=None):
         """Scan in a running loop."""
         self.engine = Engine(
             network=self.network, dispatcher=Dispatcher(self._rate), settings=self._settings, **self._given
         )
         async with asyncio.timeout(30):
-            await self.engine.run(targets, self._keep)
+            await self.engine.run(list(enumerate(targets)), self._keep, beside=beside)
 
     def _keep(self, position, record):
         self.positions.append(position)

@@ -7,6 +7,7 @@ import io
 import ssl
 from collections import Counter
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -617,7 +618,7 @@ def test_host_deadline_cuts_http_too(tmp_path):
 def test_handshakes_confirm_what_hellos_found(tmp_path):
     peer = TlsPeer(tmp_path, {})
     peer.context.minimum_version = peer.context.maximum_version = ssl.TLSVersion.TLSv1_2
-    run = Run(lambda *_: peer.reply(), does_confirm=True)(target(server_name="sts.example.com"))
+    run = Run(lambda *_: peer.reply(), confirm=frozenset(ALL_VERSIONS))(target(server_name="sts.example.com"))
     handshakes = [e for e in run.records["192.0.2.1"].exchanges if e.request.probe is Probe.HANDSHAKE]
     assert [(e.request.version, e.engine.completed) for e in handshakes] == [(TlsVersion.TLS1_2, True)]
     (handshake,) = handshakes
@@ -673,3 +674,151 @@ def test_waiting_for_a_turn_does_not_use_up_the_host_deadline():
     assert run.engine.counters.connections > 20
     assert {record.stopped for record in run.records.values()} == {None}
     assert run.engine.counters.hosts_done == 3
+
+
+# Beside the targets: a sweep hands its hosts over
+
+
+def adopting(run, *hosts):
+    """Run an engine that has no targets of its own but adopts (target, exchanges, confirm); return the records."""
+    adopted = {}
+
+    async def main():
+        waiting = asyncio.Event()
+
+        async def beside():
+            for each, exchanges, confirm in hosts:
+                for _ in exchanges:  # the lane's questions have the engine's numbers
+                    run.engine.next_id()
+
+                def keep(record, text=each.text):
+                    adopted[text] = record
+                    if len(adopted) == len(hosts):
+                        waiting.set()
+
+                run.engine.adopt(each, exchanges, keep, confirm=confirm)
+            await waiting.wait()
+
+        await run.go(beside=beside())
+
+    asyncio.run(main())
+    return adopted
+
+
+def test_an_adopted_host_is_gone_on_with_and_nothing_is_asked_twice():
+    whole = Run(honest_script())(target()).records["192.0.2.1"]
+    for known_count in range(len(whole.exchanges) + 1):
+        run = Run(honest_script())
+        known = whole.exchanges[:known_count]
+        record = adopting(run, (target(), known, None))["192.0.2.1"]
+        assert len(run.network.asked) == len(whole.exchanges) - known_count
+        assert [(e.request.version, e.request.variant) for e in record.exchanges if e not in known] == [
+            (e.request.version, e.request.variant) for e in whole.exchanges[known_count:]
+        ]
+        assert states(record) == states(whole)
+
+
+def test_an_adopted_host_is_confirmed_as_was_said_for_it(tmp_path):
+    peer = TlsPeer(tmp_path, {})
+    peer.context.minimum_version = peer.context.maximum_version = ssl.TLSVersion.TLSv1_2
+    run = Run(lambda *_: peer.reply(), confirm=frozenset(ALL_VERSIONS))
+    wanted = {"192.0.2.1": frozenset(), "192.0.2.2": frozenset({TlsVersion.TLS1_2}), "192.0.2.3": None}
+    wanted["192.0.2.4"] = frozenset({TlsVersion.TLS1_0})  # which it does not have
+    records = adopting(run, *((target(host), (), confirm) for host, confirm in wanted.items()))
+    handshakes = {
+        host: [e.request.version for e in record.exchanges if e.request.probe is Probe.HANDSHAKE]
+        for host, record in records.items()
+    }
+    # None is what the engine was told for all: every version.
+    tls12 = [TlsVersion.TLS1_2]
+    assert handshakes == {"192.0.2.1": [], "192.0.2.2": tls12, "192.0.2.3": tls12, "192.0.2.4": []}
+
+
+def test_interrupt_hands_out_adopted_hosts_too():
+    run = Run(lambda *_: HANGING, timeout_s=100)
+
+    async def interrupt():
+        await asyncio.sleep(0.05)
+        run.engine.interrupt()
+
+    async def main():
+        records = []
+
+        async def beside():
+            run.engine.adopt(target(), (), records.append)
+            await interrupt()
+
+        await run.go(beside=beside())
+        return records
+
+    (record,) = asyncio.run(main())
+    assert record.stopped == "interrupted"
+
+
+def test_nothing_can_be_adopted_by_an_engine_that_does_not_run():
+    run = Run(honest_script())(target())
+    with pytest.raises(RuntimeError, match="not running"):
+        run.engine.adopt(target(), (), lambda _record: None)
+
+
+# Pace
+
+
+class SlowPace:
+    """Lets one connection go to an address each 0.1 s."""
+
+    def __init__(self):
+        self.next_at = {}
+        self.gone = []
+        self.outcomes = []
+
+    def delay_s(self, address):
+        now = asyncio.get_running_loop().time()
+        at = self.next_at.get(address, 0.0)
+        if now < at:
+            return at - now
+        self.next_at[address] = now + 0.1
+        self.gone.append((address, now))
+        return 0.0
+
+    def on_outcome(self, address, *, is_trouble):
+        self.outcomes.append((address, is_trouble))
+
+
+def test_the_pace_holds_and_its_waits_are_not_the_hosts_time():
+    pace = SlowPace()
+    run = Run(honest_script(), pace=pace, host_deadline_s=0.3)(target(), target("192.0.2.2"))
+    assert {record.stopped for record in run.records.values()} == {None}
+    assert Counter(address for address, _ in pace.gone) == Counter(asked.address for asked in run.network.asked)
+    for host in run.records:
+        times = [at for address, at in pace.gone if address == host]
+        assert len(times) > 5
+        assert min(after - before for before, after in pairwise(times)) >= 0.099
+
+
+def test_the_pace_hears_how_questions_end_that_had_been_answered(monkeypatch):
+    """A host that stops answering what it answered: silence to TLS 1.2 after the first time."""
+    for pause in ("_PACE_WHEN_NOISY_S", "_PAUSE_AFTER_FAILURES_S"):
+        monkeypatch.setattr(f"scanner.probes.hello_ladder.{pause}", 0.0)
+    count = Counter()
+
+    def script(_address, _port, first):
+        version = asked_version(first)
+        count[version] += 1
+        if version == TlsVersion.TLS1_2:
+            return honest(first) if count[version] == 1 else SILENT
+        return ScriptedReply(ending=Ending.PEER_CLOSED)  # which may be chance: the control is asked again
+
+    pace = SlowPace()
+    pace.delay_s = lambda _address: 0.0
+    Run(script, pace=pace)(target())
+    assert count[TlsVersion.TLS1_2] > 1
+    assert ("192.0.2.1", True) in pace.outcomes
+    assert ("192.0.2.1", False) not in pace.outcomes
+
+
+def test_the_pace_hears_nothing_bad_of_a_host_that_answers():
+    pace = SlowPace()
+    pace.delay_s = lambda _address: 0.0
+    Run(honest_script(OLD), pace=pace)(target())
+    assert not any(is_trouble for _, is_trouble in pace.outcomes)

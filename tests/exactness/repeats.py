@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tests.exactness.world import Arrival, World
 
-LAST_SECONDS = CONNECT_TIMEOUT_S + 5.0
+LAST_SECONDS = CONNECT_TIMEOUT_S + 4.0
 """What kill -9 may cost: what was in flight, and what was known but not yet written, with room for a busy machine."""
 MOST_LOST_RESETS = 0.005
 """Share of resetting addresses that may be taken for silent once: loss took each reset of a pass."""
@@ -60,6 +60,24 @@ def repeated_without_need(arrivals: Iterable[Arrival], phases: Sequence[Phase], 
         if len(times) > (1 if is_resetting else PASS_COUNT) + excused_count:
             (resetting_lines if is_resetting else lines).append(f"{address}: {_told(times, phases)}")
     return lines + (resetting_lines if len(resetting_lines) > MOST_LOST_RESETS * len(world.resetting) else [])
+
+
+def settled_before_a_kill(arrivals: Iterable[Arrival], phases: Sequence[Phase], world: World) -> set[str]:
+    """Return the addresses that were asked well before a kill and not in its last seconds: no repetition is excused.
+
+    Silent ones only with both passes.
+    """
+    by_address: dict[str, list[float]] = {}
+    for arrival in arrivals:
+        by_address.setdefault(arrival.address, []).append(arrival.at)
+    return {
+        address
+        for address, times in by_address.items()
+        for phase in phases[:-1]
+        if (here := [at for at in times if phase.began_at <= at <= phase.ended_at])
+        and here[-1] < phase.ended_at - LAST_SECONDS
+        and (address in world.resetting or len(here) >= PASS_COUNT)
+    }
 
 
 def _repeats_a_known_host(times: list[float], phases: Sequence[Phase]) -> bool:

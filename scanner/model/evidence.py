@@ -13,6 +13,8 @@ from scanner.model.versions import TlsVersion
 class State(StrEnum):
     """What is known of one version."""
 
+    __hash__ = str.__hash__  # see TlsVersion
+
     ENABLED = "enabled"
     DISABLED = "disabled"
     UNKNOWN = "unknown"

@@ -13,6 +13,8 @@ from scanner.model.versions import TlsVersion
 class Probe(StrEnum):
     """The kinds of question that are put to an endpoint."""
 
+    __hash__ = str.__hash__  # see TlsVersion
+
     HELLO = "hello"
     """One ClientHello, read up to the ServerHello or alert (scanner.probes.hello_ladder)."""
     HANDSHAKE = "handshake"
@@ -23,6 +25,8 @@ class Probe(StrEnum):
 
 class HelloVariant(StrEnum):
     """Which form of hello was sent; scanner.tls.hello says what is in each."""
+
+    __hash__ = str.__hash__  # see TlsVersion
 
     BROAD = "broad"
     """Every suite the registry knows, every group, more than 511 bytes."""
@@ -36,6 +40,8 @@ class HelloVariant(StrEnum):
 
 class Ending(StrEnum):
     """How a connection ended, as the operating system told it."""
+
+    __hash__ = str.__hash__  # see TlsVersion
 
     COMPLETE = "complete"
     """The conversation had what it wanted and we closed."""

@@ -8,6 +8,9 @@ from enum import IntEnum
 class TlsVersion(IntEnum):
     """A protocol version by its number on the wire; ordered oldest to newest (RFC 8446 section 4.2.1, RFC 6101)."""
 
+    # Enum's own hash is written in Python; versions are looked up in tables some ten times a question.
+    __hash__ = int.__hash__
+
     SSL2 = 0x0002
     SSL3 = 0x0300
     TLS1_0 = 0x0301

@@ -19,8 +19,9 @@ from scanner.net.network import ending_of_error, error_name
 
 _PIECE_BYTES = 16_384
 _MOST_EVENTS = 512
-_TICK_S = 0.1
-"""How exact deadlines are."""
+_TICKS = 10
+"""Deadlines are looked at so often a second."""
+_TICK_S = 1 / _TICKS
 _ERRORS = select.EPOLLERR | select.EPOLLHUP
 # Edge-triggered, for both at once: no second call into the kernel when the connection is there and we begin to read.
 _EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLET
@@ -38,8 +39,10 @@ class Call:
         "address",
         "due",
         "ending",
+        "family",
         "fd",
         "is_connected",
+        "key",
         "os_error",
         "port",
         "reader",
@@ -56,6 +59,9 @@ class Call:
         """IPv4 or IPv6 address."""
         self.port = port
         """TCP port."""
+        self.family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self.key: object | None = None
+        """What is_decided made of the answer, where it could tell; see Reactor."""
         # What follows is set by Reactor.begin, time and again: a sweep makes millions of calls.
         self.sock: socket.socket | None
         """Open while the call is under way."""
@@ -82,16 +88,17 @@ class Call:
 class Reactor:
     """Steps calls. Make it inside the running event loop.
 
-    hello_of: returns what to send, asked once connected. is_decided: whether the bytes so far are a whole answer; where
-    it can't tell, reader_of gives a generator that is sent each piece and returns once it has what it wants. on_end: is
-    told of each call that has ended, and may begin it anew at once. on_idle: is called after each round of events.
+    hello_of: returns what to send, asked once connected. is_decided: returns something true where the bytes are a whole
+    answer, which is then the call's key; where it can't tell, reader_of gives a generator that is sent each piece and
+    returns once it has what it wants. on_end: is told of each call that has ended, and may begin it anew at once.
+    on_idle: is called after each round of events.
     """
 
     def __init__(
         self,
         *,
         hello_of: Callable[[Call], bytes],
-        is_decided: Callable[[bytes], bool],
+        is_decided: Callable[[bytes], object],
         reader_of: Callable[[Call], Generator[None, bytes, object]],
         on_end: Callable[[Call], None],
         on_idle: Callable[[], None],
@@ -108,7 +115,7 @@ class Reactor:
         self._calls: dict[int, Call] = {}
         self._wheel: dict[int, set[Call]] = {}
         """Calls by the tick at which their deadline is looked at."""
-        self._turned = int(time.monotonic() / _TICK_S)
+        self._turned = int(time.monotonic() * _TICKS)
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
         self._loop.add_reader(self._epoll.fileno(), self._on_ready)
@@ -123,20 +130,20 @@ class Reactor:
 
         The call's end may be told before this returns: no descriptor left, an address without a route.
         """
-        address = call.address
         call.sock = None
         call.fd = -1
         call.received = b""
         call.os_error = None
         call.is_connected = False
+        call.key = None
         call.reader = None
         call.unsent = b""
         call.started = started = time.monotonic()
         call.started_us = time.time_ns() // 1000
         call.due = started + timeout_s
         try:
-            call.sock = sock = _open_socket(socket.AF_INET6 if ":" in address else socket.AF_INET, _STREAM)
-            number = sock.connect_ex((address, call.port))
+            call.sock = sock = _open_socket(call.family, _STREAM)
+            number = sock.connect_ex((call.address, call.port))
         except OSError as error:
             number = error.errno or errno.EINVAL
         if number not in _IN_PROGRESS:
@@ -145,7 +152,7 @@ class Reactor:
         call.fd = fd = sock.fileno()
         self._calls[fd] = call
         self._epoll.register(fd, _EVENTS)
-        call.tick = tick = int((started + min(connect_s, timeout_s)) / _TICK_S) + 1
+        call.tick = tick = int((started + min(connect_s, timeout_s)) * _TICKS) + 1
         calls = self._wheel.get(tick)
         if calls is None:
             self._wheel[tick] = {call}
@@ -190,8 +197,17 @@ class Reactor:
                 self._fail(call, number or errno.ECONNRESET)
             else:
                 call.is_connected = True
-                call.unsent = self._hello_of(call)
-                self._flush(call)
+                hello = self._hello_of(call)
+                assert call.sock is not None  # noqa: S101  # the same
+                try:
+                    count = call.sock.send(hello)
+                except OSError as error:
+                    count = 0
+                    if error.errno not in _AGAIN:
+                        self._fail(call, error.errno or 0)
+                        continue
+                if count < len(hello):
+                    call.unsent = hello[count:]
                 # A reply that is there already tells of itself by no edge of its own where it came with this one.
                 if events & select.EPOLLIN and call.sock is not None:
                     self._read(call)
@@ -222,7 +238,8 @@ class Reactor:
                 return
             if call.reader is None and not call.received:
                 call.received = piece
-                if self._is_decided(piece):
+                call.key = self._is_decided(piece)
+                if call.key:
                     self._end(call, Ending.COMPLETE)
                     return
                 call.reader = self._reader_of(call)
@@ -265,13 +282,13 @@ class Reactor:
         """Look at the deadlines that have come."""
         self._timer = None
         now = time.monotonic()
-        until = int(now / _TICK_S)
+        until = int(now * _TICKS)
         for tick in range(self._turned + 1, until + 1):
             for call in self._wheel.pop(tick, ()):
                 if call.fd < 0:
                     continue  # cut meanwhile
                 if call.is_connected and call.due > now:
-                    call.tick = later = max(int(call.due / _TICK_S), until) + 1
+                    call.tick = later = max(int(call.due * _TICKS), until) + 1
                     self._wheel.setdefault(later, set()).add(call)
                 else:
                     self._end(call, Ending.TIMED_OUT_READ if call.is_connected else Ending.TIMED_OUT_CONNECT)

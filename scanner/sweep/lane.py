@@ -362,7 +362,7 @@ class Lane:
         host.rows.append(row)
         if step is host.steps.begin:
             self._counters.listeners += 1
-        key = reply_key(host.received, ending, host.os_error)
+        key = host.key or reply_key(host.received, ending, host.os_error)
         known = step.after.get(key) if key is not None else None
         if known is None:
             known = host.steps.add(step, key, self._answers(host))

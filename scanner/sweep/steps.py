@@ -127,9 +127,9 @@ def _plain_key(received: bytes) -> bytes | None:
     return b"".join((mark, received[:3], received[5:11], received[43:44], rest))
 
 
-def may_be_decided(received: bytes) -> bool:
-    """Whether the bytes hold a plain reply whole, so that no more need be waited for."""
-    return _plain_key(received) is not None
+def may_be_decided(received: bytes) -> object | None:
+    """Return the reply_key of bytes that hold a plain reply whole, so that no more need be waited for; else None."""
+    return _plain_key(received)
 
 
 def _is_for_engine(batch: Batch) -> bool:

@@ -42,7 +42,7 @@ HELLO_TAIL: Final[Unpacked] = (None, FIRST_SETTINGS, b"")
 def encode_deadline(deadline_s: float) -> float:
     """Return seconds as msgpack is to hold them."""
     # As an integer where it is one: eight bytes less.
-    is_small = deadline_s.is_integer() and abs(deadline_s) < 2**53
+    is_small = deadline_s % 1 == 0 and abs(deadline_s) < 2**53
     return int(deadline_s) if is_small else deadline_s
 
 

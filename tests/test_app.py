@@ -3,40 +3,85 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import ssl
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from scanner import app
-from scanner.app import ScanOptions, exit_code, judge_stored, scan_targets
+from scanner import app, sink
+from scanner.app import exit_code, judge_stored, scan_plan
 from scanner.demo import ADFS_NAME, HOSTS, DemoResolver, _write_certificate, running_demo
-from scanner.engine import Engine
-from scanner.judge import judge_run
+from scanner.judge import judge_run, maybe_no_listener
 from scanner.model.evidence import GapReason, State
 from scanner.model.exchange import Probe
 from scanner.model.runs import CheckState, HostRecord, Resolution, Run
 from scanner.model.subjects import Role
 from scanner.model.verdicts import Readiness, Severity
 from scanner.model.versions import ALL_VERSIONS
+from scanner.options import Confirm, ScanOptions
 from scanner.policy import PolicyError, read_policy
+from scanner.results import Results, judge_to_json
+from scanner.share import Share
 from scanner.store import StoreError, open_store
+from scanner.sweep.plan import TargetPlan, plan_targets
+from scanner.sweep.space import Space
+from scanner.targets import parse_arguments
 from tests.hostile.peers import PEERS
 from tests.hostile.runner import running
 from tests.net.dns_server import DnsServer
+from tests.scanning import scan_targets
 from tests.scripted_peers import MODERN, OLD, REFUSED, SILENT, honest, target
 from tests.scripted_peers import Run as EngineRun
 
 pytestmark = pytest.mark.timeout(120)
 
-QUICK = ScanOptions(timeout_s=5.0, confirm="none", rate=0, per_address=100)
+QUICK = ScanOptions(timeout_s=5.0, confirm=Confirm.NONE, rate=0, per_address=100)
 TLS1_0, TLS1_1, TLS1_2, TLS1_3 = ALL_VERSIONS[2:]
 
 
+@pytest.fixture(autouse=True)
+def results_are_closed(monkeypatch):
+    """Give back the files of all results that a test made."""
+    made = []
+
+    class Kept(Results):
+        def __init__(self, *args, **more):
+            super().__init__(*args, **more)
+            made.append(self)
+
+    monkeypatch.setattr(app, "Results", Kept)
+    yield
+    for results in made:
+        results.close()
+
+
 def scan(targets, options=QUICK, **more):
+    """Scan and return the result as objects."""
     return asyncio.run(scan_targets(targets, options, **more))
+
+
+def scan_lines(targets, options=QUICK, **more):
+    """Scan and return the result as the program has it."""
+    plan = targets if isinstance(targets, TargetPlan) else TargetPlan(named=tuple(targets), space=Space(()))
+    return asyncio.run(scan_plan(plan, options, **more))
+
+
+def content(results):
+    """Return everything that results say."""
+    return results.run, results.summary, list(results.iter_entry_lines()), list(results.iter_finding_lines())
+
+
+def hosts_of(results):
+    return [host for host, _ in results.entries()]
+
+
+def states_of(host):
+    """As states, of a host object."""
+    return {verdict["version"]: verdict["state"] for verdict in host["verdicts"]}
 
 
 def states(host):
@@ -52,23 +97,31 @@ class Watch:
 
     def __init__(self, then=lambda _watch: None):
         self.run = None
-        self.engine = None
-        self.records = []
+        self.scan = None
+        self.hosts = []
+        self.notes = []
+        self.failures = []
         self._then = then
 
-    def on_begin(self, run, engine):
-        self.run, self.engine = run, engine
+    def on_begin(self, run, scan):
+        self.run, self.scan = run, scan
 
-    def on_host(self, _position, record):
-        self.records.append(record)
+    def on_note(self, text):
+        self.notes.append(text)
+
+    def on_store_failure(self, error):
+        self.failures.append(str(error))
+
+    def on_host(self, judged):
+        self.hosts.append(judged)
         self._then(self)
 
 
 # Exit codes: records made over a scripted network, judged as ever
 
 
-def result_of(*addresses, is_complete=True, **more):
-    """Return the judged run of hosts at scripted addresses."""
+def records_of(*addresses, **more):
+    """Return what is learned of hosts at scripted addresses."""
     peers = {"192.0.2.1": MODERN, "192.0.2.2": OLD}
     names = {"gone.example.com": []}
 
@@ -79,17 +132,34 @@ def result_of(*addresses, is_complete=True, **more):
             return honest(first, peers[address])
         return REFUSED if address == "192.0.2.8" else SILENT
 
-    run = EngineRun(script, names=names)(*(target(address, **more) for address in addresses))
-    meta = Run(
-        id="r",
-        started_at=datetime(2026, 11, 1, tzinfo=UTC),
-        finished_at=datetime(2026, 11, 1, tzinfo=UTC),
-        is_complete=is_complete,
-        policy_id="entra-drs",
-        confirm="none",
-        tool_version="0",
-    )
-    return judge_run(meta, run.records.values(), read_policy("entra-drs"))
+    return EngineRun(script, names=names)(*(target(address, **more) for address in addresses)).records.values()
+
+
+RUN = Run(
+    id="r",
+    started_at=datetime(2026, 11, 1, tzinfo=UTC),
+    finished_at=datetime(2026, 11, 1, tzinfo=UTC),
+    is_complete=True,
+    policy_id="entra-drs",
+    confirm="none",
+    tool_version="0",
+)
+POLICY = read_policy("entra-drs")
+
+
+def results_of(*addresses, is_complete=True, change=lambda judged: judged, **more):
+    """Return the judged run of hosts at scripted addresses."""
+    run = replace(RUN, is_complete=is_complete)
+    results = Results(run, POLICY)
+    absent = Counter()
+    for position, record in enumerate(records_of(*addresses, **more)):
+        reason = maybe_no_listener(record)
+        if reason is None:
+            results.add(change(judge_to_json(run, record, POLICY, position=position)))
+        else:
+            absent[reason.value] += 1
+    results.finish(run, absent.items())
+    return results
 
 
 READY, NOT_READY, MUTE, CLOSED, NAMELESS = "192.0.2.1", "192.0.2.2", "192.0.2.9", "192.0.2.8", "gone.example.com"
@@ -113,34 +183,39 @@ READY, NOT_READY, MUTE, CLOSED, NAMELESS = "192.0.2.1", "192.0.2.2", "192.0.2.9"
     ],
 )
 def test_exit_code(addresses, code, code_when_unknown_is_allowed):
-    result = result_of(*addresses)
-    assert exit_code(result) == code
-    assert exit_code(result, allow_unknown=True) == code_when_unknown_is_allowed
+    with results_of(*addresses) as results:
+        assert exit_code(results) == code
+        assert exit_code(results, allow_unknown=True) == code_when_unknown_is_allowed
 
 
 def test_exit_code_of_a_range_where_nothing_listens_is_not_zero():
-    result = result_of(CLOSED, is_from_range=True)
-    assert result.hosts == ()
-    assert exit_code(result) == exit_code(result, allow_unknown=True) == 3
+    with results_of(CLOSED, is_from_range=True) as results:
+        assert hosts_of(results) == []
+        assert results.summary["no_listener"] == {"REFUSED": 1}
+        assert exit_code(results) == exit_code(results, allow_unknown=True) == 3
 
 
 def test_exit_code_of_a_run_cut_short_is_not_zero():
-    assert exit_code(result_of(READY, is_complete=False)) == 3
-    assert exit_code(result_of(NOT_READY, is_complete=False)) == 1
+    with results_of(READY, is_complete=False) as ready, results_of(NOT_READY, is_complete=False) as not_ready:
+        assert exit_code(ready) == 3
+        assert exit_code(not_ready) == 1
 
 
 def test_closed_optional_port_does_not_make_a_host_unknown():
-    result = result_of(READY, role=Role.ADFS, optional_ports=(49443,), server_name="sts.example.com")
-    assert exit_code(result) == 0
-    (host,) = result.hosts
-    assert State.UNKNOWN not in states(host).values()
-    assert host.readiness is Readiness.READY
+    more = {"role": Role.ADFS, "optional_ports": (49443,), "server_name": "sts.example.com"}
+    with results_of(READY, **more) as results:
+        assert exit_code(results) == 0
+        (host,) = hosts_of(results)
+    assert "unknown" not in states_of(host).values()
+    assert host["readiness"] == Readiness.READY.value
 
 
-def test_findings_for_information_do_not_count():
-    result = result_of(READY)
-    assert all(finding.severity is Severity.INFO for finding in result.findings)
-    assert exit_code(replace(result, findings=())) == exit_code(result)
+@pytest.mark.parametrize(("severity", "code"), [(Severity.INFO, 0), (Severity.WARNING, 1), (Severity.FAILURE, 1)])
+def test_findings_for_information_do_not_count(severity, code):
+    text = json.dumps({"rule": "any", "severity": severity.value})
+    with results_of(READY, change=lambda judged: replace(judged, findings=((severity, text),))) as results:
+        assert [own for _, own in results.entries()] == [[json.loads(text)]]
+        assert exit_code(results) == code
 
 
 # Scans of the demo's servers
@@ -155,30 +230,35 @@ def demo():
 DEMO = replace(QUICK, timeout_s=1.0)
 
 
-@pytest.mark.parametrize(("confirm", "net"), [("all", "epoll"), ("none", "asyncio")])
+@pytest.mark.parametrize(("confirm", "net"), [(Confirm.ALL, "epoll"), (Confirm.NONE, "asyncio")])
 def test_stored_run_is_judged_again_to_the_same_result(demo, tmp_path, confirm, net):
     options = replace(DEMO, confirm=confirm, net=net)
     with open_store(tmp_path / "runs.sqlite") as store:
-        live = scan(demo, options, resolver=DemoResolver(), store=store)
-        assert judge_stored(store, live.run.id) == live
-        assert judge_stored(store, "latest") == live
-        assert store.load_run("latest").run == live.run
-    assert live.run.is_complete
-    assert [host.target for host in live.hosts] == list(demo)
-    handshakes = [handshake for host in live.hosts for e in host.endpoints for handshake in e.handshakes]
-    assert bool(handshakes) == (confirm == "all")
+        live = scan_lines(demo, options, resolver=DemoResolver(), store=store)
+        identity = live.run["id"]
+        assert content(judge_stored(store, identity)) == content(live)
+        assert content(judge_stored(store, "latest")) == content(live)
+        stored = store.load_run("latest")
+    assert live.is_complete
+    assert stored.run.id == identity
+    assert stored.run.is_complete
+    assert stored.run.finished_at.isoformat() == live.run["finished_at"]
+    assert [record.target for record in stored.hosts] == list(demo)
+    assert [host["name"] for host in hosts_of(live)] == [each.host for each in demo]
+    handshakes = [handshake for host in hosts_of(live) for e in host["endpoints"] for handshake in e["handshakes"]]
+    assert bool(handshakes) == (confirm is Confirm.ALL)
     # From another process or at another time: the file alone is enough.
     with open_store(tmp_path / "runs.sqlite", must_exist=True) as store:
-        assert judge_stored(store, live.run.id) == live
+        assert content(judge_stored(store, identity)) == content(live)
 
 
 def test_stored_run_can_be_judged_by_another_policy(demo, tmp_path):
     with open_store(tmp_path / "runs.sqlite") as store:
-        live = scan(demo, DEMO, resolver=DemoResolver(), store=store)
+        live = scan_lines(demo, DEMO, resolver=DemoResolver(), store=store)
         again = judge_stored(store, "latest", policy_id="strict")
-        assert again.run.policy_id == "strict"
-        assert again.policy_title != live.policy_title
-        assert [host.verdicts for host in again.hosts] == [host.verdicts for host in live.hosts]
+        assert again.run["policy"] == "strict"
+        assert again.run["policy_title"] != live.run["policy_title"]
+        assert [host["verdicts"] for host in hosts_of(again)] == [host["verdicts"] for host in hosts_of(live)]
         with pytest.raises(PolicyError):
             judge_stored(store, "latest", policy_id="no-such-policy")
         with pytest.raises(StoreError):
@@ -187,7 +267,8 @@ def test_stored_run_can_be_judged_by_another_policy(demo, tmp_path):
 
 def test_adfs_is_recognised_and_its_second_port_scanned(demo):
     (wanted,) = [each for each in demo if each.role is Role.ADFS]
-    result = scan([wanted], replace(DEMO, confirm="all"), resolver=DemoResolver())
+    options = replace(DEMO, confirm=Confirm.ALL)
+    result = scan([wanted], options, resolver=DemoResolver())
     (host,) = result.hosts
     checks = {check.id: check.state for check in host.checks}
     assert checks["adfs-federation-metadata"] is CheckState.YES
@@ -195,7 +276,7 @@ def test_adfs_is_recognised_and_its_second_port_scanned(demo):
     assert states(host) == {v: State.ENABLED if v is TLS1_2 else State.DISABLED for v in ALL_VERSIONS}
     assert [endpoint.endpoint.is_optional for endpoint in host.endpoints] == [False, True]
     assert [enabled(endpoint) for endpoint in host.endpoints] == [{TLS1_2}, {TLS1_2}]
-    assert exit_code(result) == 0
+    assert exit_code(scan_lines([wanted], options, resolver=DemoResolver())) == 0
 
 
 def test_farm_node_is_asked_by_its_address_under_the_service_name(demo):
@@ -219,9 +300,10 @@ def test_node_asked_without_the_service_name_is_unknown_and_not_off(demo):
 
 def test_recognition_can_be_left_out(demo):
     (wanted,) = [each for each in demo if each.role is Role.ADFS]
-    watch = Watch()
-    scan([wanted], replace(DEMO, does_recognise=False), resolver=DemoResolver(), observer=watch)
-    (record,) = watch.records
+    records = {}
+    options = replace(DEMO, does_recognise=False)
+    scan_lines([wanted], options, resolver=DemoResolver(), on_record=records.__setitem__)
+    (record,) = records.values()
     assert {exchange.request.probe for exchange in record.exchanges} == {Probe.HELLO}
 
 
@@ -236,11 +318,11 @@ def test_hosts_come_in_the_order_of_the_targets_whatever_is_done_first():
             for name in ("silence", "honest-12", "honest-10-12")
         ]
         watch = Watch()
-        result = scan(targets, replace(QUICK, timeout_s=1.0), observer=watch)
+        result = scan(targets, replace(QUICK, timeout_s=1.0), observer=watch, on_host=watch.on_host)
     assert re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{4}", watch.run.id)
-    assert isinstance(watch.engine, Engine)
+    assert isinstance(watch.scan, Share)
     assert [host.target.text for host in result.hosts] == ["silence", "honest-12", "honest-10-12"]
-    assert watch.records[-1].target.text == "silence"
+    assert watch.hosts[-1].name == running_states["silence"].address
     assert [enabled(host) for host in result.hosts] == [set(), {TLS1_2}, {TLS1_0, TLS1_2}]
 
 
@@ -248,14 +330,14 @@ def test_range_addresses_without_a_listener_are_counted(tmp_path):
     (peer,) = [peer for peer in PEERS if peer.name == "honest-12"]
     with running([peer]) as running_states, open_store(tmp_path / "runs.sqlite") as store:
         listening = running_states["honest-12"]
-        addresses = [listening.address, *(f"127.77.200.{number}" for number in range(1, 6))]
-        targets = [target(address, port=listening.port, is_from_range=True) for address in addresses]
-        named = target("127.77.200.9", port=listening.port)
-        result = scan([*targets, named], store=store)
-        assert judge_stored(store, "latest") == result
-    assert [host.target.host for host in result.hosts] == [listening.address, "127.77.200.9"]
-    assert result.no_listener_counts == (("REFUSED", 5),)
-    assert result.run.is_complete
+        port = listening.port
+        arguments = [f"{listening.address}/32:{port}", f"127.77.200.1-5:{port}", f"127.77.200.9:{port}"]
+        results = scan_lines(plan_targets(parse_arguments(arguments)), store=store)
+        assert content(judge_stored(store, "latest")) == content(results)
+    # Named targets come first, then the ranges.
+    assert [host["name"] for host in hosts_of(results)] == ["127.77.200.9", listening.address]
+    assert results.summary["no_listener"] == {"REFUSED": 5}
+    assert results.is_complete
 
 
 def _serve(address, port, folder, low, high):
@@ -325,24 +407,23 @@ def test_interrupted_run_is_stored_as_incomplete_with_all_that_was_learned(tmp_p
     peers = [peer for peer in PEERS if peer.name in {"silence", "honest-12"}]
     with running(peers) as running_states, open_store(tmp_path / "runs.sqlite") as store:
         targets = [target(s.address, port=s.port, text=name) for name, s in running_states.items()]
-        result = scan(
-            targets, replace(QUICK, timeout_s=30), observer=Watch(lambda watch: watch.engine.interrupt()), store=store
-        )
-        assert judge_stored(store, "latest") == result
+        watch = Watch(lambda watch: watch.scan.interrupt())
+        results = scan_lines(targets, replace(QUICK, timeout_s=30), observer=watch, on_host=watch.on_host, store=store)
+        assert content(judge_stored(store, "latest")) == content(results)
         (summary,) = store.list_runs()
     assert not summary.run.is_complete
     assert summary.host_count == 2
-    by_name = {host.target.text: host for host in result.hosts}
-    assert enabled(by_name["honest-12"]) == {TLS1_2}
-    assert by_name["honest-12"].stopped is None
-    assert by_name["silence"].stopped == "interrupted"
-    assert set(states(by_name["silence"]).values()) == {State.UNKNOWN}
-    assert exit_code(result) == 3
+    by_name = {host["target"]: host for host in hosts_of(results)}
+    assert {v for v, state in states_of(by_name["honest-12"]).items() if state == "enabled"} == {"TLS1.2"}
+    assert by_name["honest-12"]["stopped"] is None
+    assert by_name["silence"]["stopped"] == "interrupted"
+    assert set(states_of(by_name["silence"]).values()) == {"unknown"}
+    assert exit_code(results) == 3
 
 
 def test_results_are_stored_while_the_scan_goes_on(tmp_path, monkeypatch):
     """A machine that dies must not take all with it: what is done is in the store, in a run without an end."""
-    monkeypatch.setattr(app, "_STORE_BATCH_HOSTS", 2)
+    monkeypatch.setattr(sink, "_BATCH_HOSTS", 2)
     peers = [peer for peer in PEERS if peer.name.startswith("honest-1")][:5]
     stored = []
     with running(peers) as running_states, open_store(tmp_path / "runs.sqlite") as store:
@@ -354,25 +435,26 @@ def test_results_are_stored_while_the_scan_goes_on(tmp_path, monkeypatch):
             stored.append((len(run.hosts), run.run.finished_at, run.run.is_complete))
 
         targets = [target(s.address, port=s.port) for s in running_states.values()]
-        result = scan(targets, observer=Watch(look), store=store)
-        assert judge_stored(store, "latest") == result
+        watch = Watch(look)
+        results = scan_lines(targets, observer=watch, on_host=watch.on_host, store=store)
+        assert content(judge_stored(store, "latest")) == content(results)
     assert len(stored) == 5
     assert [count for count, _, _ in stored] in ([0, 0, 2, 2, 4], [0, 2, 2, 4, 4])
     assert {(finished, complete) for _, finished, complete in stored} == {(None, False)}
 
 
 def test_failing_store_is_told_as_itself(tmp_path, monkeypatch):
-    monkeypatch.setattr(app, "_STORE_BATCH_HOSTS", 1)
+    monkeypatch.setattr(sink, "_BATCH_HOSTS", 1)
     peers = [peer for peer in PEERS if peer.name in {"silence", "honest-12"}]
     with running(peers) as running_states, open_store(tmp_path / "runs.sqlite") as store:
 
-        def fail(_run_id, _records):
+        def fail(*_args, **_more):
             raise StoreError("the disk is full")
 
-        monkeypatch.setattr(store, "append_hosts", fail)
+        monkeypatch.setattr(store, "append_packed", fail)
         targets = [target(s.address, port=s.port) for s in running_states.values()]
         with pytest.raises(StoreError, match="the disk is full"):
-            scan(targets, replace(QUICK, timeout_s=30), store=store)
+            scan_lines(targets, replace(QUICK, timeout_s=30), store=store)
 
 
 def test_our_bug_at_a_host_is_stored_as_such(tmp_path, monkeypatch, caplog):
@@ -384,18 +466,18 @@ def test_our_bug_at_a_host_is_stored_as_such(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("scanner.engine.encode_hello", bug)
     with running([peer]) as running_states, open_store(tmp_path / "runs.sqlite") as store:
         state = running_states["honest-12"]
-        result = scan([target(state.address, port=state.port)], store=store)
-        assert judge_stored(store, "latest") == result
-    (host,) = result.hosts
-    assert host.stopped == "failed"
-    assert set(states(host).values()) == {State.UNKNOWN}
-    assert not result.run.is_complete
+        results = scan_lines([target(state.address, port=state.port)], store=store)
+        assert content(judge_stored(store, "latest")) == content(results)
+    (host,) = hosts_of(results)
+    assert host["stopped"] == "failed"
+    assert set(states_of(host).values()) == {"unknown"}
+    assert not results.is_complete
     assert "a bug" in caplog.text
 
 
 def test_records_without_exchanges_are_judged():
     record = HostRecord(target=target(), resolution=Resolution(), endpoints=(), exchanges=(), stopped="interrupted")
-    result = judge_run(result_of(READY).run, [record], read_policy("entra-drs"))
+    result = judge_run(RUN, [record], POLICY)
     assert set(states(result.hosts[0]).values()) == {State.UNKNOWN}
 
 
@@ -406,10 +488,10 @@ def test_demo_has_a_host_for_every_case(demo):
 class FullStore:
     """A store whose disk is full once the run has begun."""
 
-    def begin_run(self, run):
+    def begin_run(self, run, **_):
         """Still fits."""
 
-    def append_hosts(self, *_):
+    def append_packed(self, *_, **__):
         raise StoreError("no space left")
 
     def finish_run(self, *_):
@@ -417,15 +499,10 @@ class FullStore:
 
 
 def test_a_store_that_fails_on_the_way_costs_no_result(demo):
-    told = []
-
-    class Told(Watch):
-        def on_store_failure(self, error):
-            told.append(str(error))
-
-    result = scan(demo, DEMO, resolver=DemoResolver(), store=FullStore(), observer=Told(lambda _watch: None))
-    assert told == ["no space left"]
-    assert len(result.hosts) == len(demo)
-    assert exit_code(result) == 1
+    watch = Watch()
+    results = scan_lines(demo, DEMO, resolver=DemoResolver(), store=FullStore(), observer=watch)
+    assert watch.failures == ["no space left"]
+    assert len(hosts_of(results)) == len(demo)
+    assert exit_code(results) == 1
     with pytest.raises(StoreError):
-        scan(demo, DEMO, resolver=DemoResolver(), store=FullStore())
+        scan_lines(demo, DEMO, resolver=DemoResolver(), store=FullStore())

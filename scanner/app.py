@@ -15,6 +15,7 @@ from scanner.counters import Counters
 from scanner.forms import Forms
 from scanner.model.runs import HostRecord, Run
 from scanner.net import ceiling as machine_ceiling
+from scanner.net.network import open_network
 from scanner.net.resolve import Resolver
 from scanner.options import ScanOptions, decode_options, open_resolver
 from scanner.policy import Policy, read_policy
@@ -96,8 +97,8 @@ async def scan_plan(
     in the store, or where the store fails later and there is no observer to be told.
     """
     policy = read_policy(options.policy)
+    await open_network(options.net).close()  # an unknown one is told of before anything is stored
     run = _new_run(options)
-    results = Results(run, policy, folder=spool_folder)
     done_positions: frozenset[int] = frozenset()
     counts: Mapping[str, int] = {}
     order_count = len(Order(plan.space.count, options.seed, options.shard))
@@ -105,13 +106,14 @@ async def scan_plan(
     if store is not None and resumed is not None:
         checkpoint = store.load_checkpoint(resumed, below=len(plan.named))
         run = replace(checkpoint.run, finished_at=None, is_complete=False)
-        results = Results(run, policy, folder=spool_folder)
         done_positions, counts = checkpoint.done_positions, checkpoint.counts
         if progress is not None and checkpoint.progress is not None:
             progress = Progress.decode(checkpoint.progress)
-        _add_stored(results, run, policy, store, resumed)
     elif store is not None:
         store.begin_run(run, plan=plan.encode(), options=options.encode(plan_digest=plan.digest))
+    results = Results(run, policy, folder=spool_folder)
+    if store is not None and resumed is not None:
+        _add_stored(results, run, policy, store, resumed)
     can_share = resolver is None and on_record is None  # neither can be sent to another process
     process_count = plan_process_count(options, plan.space.count) if can_share else 1
     options = _bound(options, plan, process_count, observer)

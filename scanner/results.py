@@ -33,7 +33,7 @@ from scanner.reports.objects import (
 )
 from scanner.reports.source import WORST_FIRST, Entry
 
-_SPOOL_BYTES = 64 * 1024 * 1024
+_SPOOL_BYTES = 16 * 1024 * 1024
 _SEVERITY_RANKS = {severity: rank for rank, severity in enumerate(Severity)}
 
 

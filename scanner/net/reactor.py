@@ -19,7 +19,7 @@ from scanner.net.network import ending_of_error, error_name
 
 _PIECE_BYTES = 16_384
 _MOST_EVENTS = 512
-_TICKS = 10
+_TICKS = 50
 """Deadlines are looked at so often a second."""
 _TICK_S = 1 / _TICKS
 _ERRORS = select.EPOLLERR | select.EPOLLHUP
@@ -52,6 +52,7 @@ class Call:
         "started_us",
         "tick",
         "unsent",
+        "was_sent",
     )
 
     def __init__(self, address: str, port: int) -> None:
@@ -68,6 +69,8 @@ class Call:
         self.fd: int
         self.is_connected: bool
         """Whether the connection was established."""
+        self.was_sent: bool
+        """Whether the kernel took what was to be sent, or a part of it."""
         self.started: float
         """When it was begun, by time.monotonic."""
         self.started_us: int
@@ -135,6 +138,7 @@ class Reactor:
         call.received = b""
         call.os_error = None
         call.is_connected = False
+        call.was_sent = False
         call.key = None
         call.reader = None
         call.unsent = b""
@@ -144,14 +148,16 @@ class Reactor:
         try:
             call.sock = sock = _open_socket(call.family, _STREAM)
             number = sock.connect_ex((call.address, call.port))
-        except OSError as error:
+            fd = sock.fileno()
+            if number in _IN_PROGRESS:
+                self._epoll.register(fd, _EVENTS)
+        except OSError as error:  # no descriptor left, no room in epoll's table, an address that is none
             number = error.errno or errno.EINVAL
         if number not in _IN_PROGRESS:
             self._fail(call, number)
             return
-        call.fd = fd = sock.fileno()
+        call.fd = fd
         self._calls[fd] = call
-        self._epoll.register(fd, _EVENTS)
         call.tick = tick = int((started + min(connect_s, timeout_s)) * _TICKS) + 1
         calls = self._wheel.get(tick)
         if calls is None:
@@ -181,47 +187,55 @@ class Reactor:
         self._epoll.close()
 
     def _on_ready(self) -> None:
+        self._step()
+        self._on_idle()
+
+    def _step(self) -> int:
+        """Go on with those that are ready, 512 at most; return how many they were."""
         calls = self._calls
-        for fd, events in self._epoll.poll(0, _MOST_EVENTS):
+        ready = self._epoll.poll(0, _MOST_EVENTS)
+        now = time.monotonic()
+        for fd, events in ready:
             call = calls.get(fd)
             if call is None:
                 continue
+            sock = call.sock
+            assert sock is not None  # noqa: S101  # for the type checker: it is in the table
             if call.is_connected:
                 if call.unsent:
-                    self._flush(call)
-                if call.sock is not None:
+                    self._send(call, call.unsent)
+                if call.sock is sock:  # else it has ended, and may have been begun anew
                     self._read(call)
             elif events & _ERRORS:
-                assert call.sock is not None  # noqa: S101  # for the type checker: it is in the table
-                number = call.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 self._fail(call, number or errno.ECONNRESET)
             else:
                 call.is_connected = True
-                hello = self._hello_of(call)
-                assert call.sock is not None  # noqa: S101  # the same
+                if call.due <= now:  # we were held up: the peer has its time yet to come
+                    call.due = now + call.due - call.started
                 try:
-                    count = call.sock.send(hello)
-                except OSError as error:
-                    count = 0
-                    if error.errno not in _AGAIN:
-                        self._fail(call, error.errno or 0)
-                        continue
-                if count < len(hello):
-                    call.unsent = hello[count:]
+                    hello = self._hello_of(call)
+                except Exception as error:  # noqa: BLE001  # a bug must cost one call, and the others no event
+                    self._blame(call, error)
+                    continue
+                self._send(call, hello)
                 # A reply that is there already tells of itself by no edge of its own where it came with this one.
-                if events & select.EPOLLIN and call.sock is not None:
+                if events & select.EPOLLIN and call.sock is sock:
                     self._read(call)
-        self._on_idle()
+        return len(ready)
 
-    def _flush(self, call: Call) -> None:
+    def _send(self, call: Call, data: bytes) -> None:
         assert call.sock is not None  # noqa: S101  # for the type checker
         try:
-            count = call.sock.send(call.unsent)
+            count = call.sock.send(data)
         except OSError as error:
-            if error.errno not in _AGAIN:
+            if error.errno in _AGAIN:
+                call.unsent = data
+            else:
                 self._fail(call, error.errno or 0)
             return
-        call.unsent = call.unsent[count:]
+        call.was_sent = True
+        call.unsent = data[count:]
 
     def _read(self, call: Call) -> None:
         sock = call.sock
@@ -238,12 +252,17 @@ class Reactor:
                 return
             if call.reader is None and not call.received:
                 call.received = piece
-                call.key = self._is_decided(piece)
+                try:
+                    call.key = self._is_decided(piece)
+                    if not call.key:
+                        call.reader = self._reader_of(call)
+                        next(call.reader)
+                except Exception as error:  # noqa: BLE001  # as above
+                    self._blame(call, error)
+                    return
                 if call.key:
                     self._end(call, Ending.COMPLETE)
                     return
-                call.reader = self._reader_of(call)
-                next(call.reader)
             else:
                 call.received += piece
             if len(call.received) > self._max_bytes:
@@ -256,6 +275,13 @@ class Reactor:
             except StopIteration:
                 self._end(call, Ending.COMPLETE)
                 return
+            except Exception as error:  # noqa: BLE001  # as above
+                self._blame(call, error)
+                return
+
+    def _blame(self, call: Call, error: Exception) -> None:
+        call.os_error = f"{type(error).__name__}: {error}"
+        self._end(call, Ending.LOCAL_FAILURE)
 
     def _fail(self, call: Call, number: int) -> None:
         call.os_error = error_name(number)
@@ -281,18 +307,22 @@ class Reactor:
     def _turn(self) -> None:
         """Look at the deadlines that have come."""
         self._timer = None
+        # First at what is ready: where the loop was held up, answers wait, and their connections are not silent.
+        for _ in range(len(self._calls) // _MOST_EVENTS + 2):
+            if self._step() < _MOST_EVENTS:
+                break
         now = time.monotonic()
         until = int(now * _TICKS)
         for tick in range(self._turned + 1, until + 1):
             for call in self._wheel.pop(tick, ()):
-                if call.fd < 0:
-                    continue  # cut meanwhile
+                if call.fd < 0 or call.tick != tick:
+                    continue  # cut meanwhile, or begun anew
                 if call.is_connected and call.due > now:
                     call.tick = later = max(int(call.due * _TICKS), until) + 1
                     self._wheel.setdefault(later, set()).add(call)
                 else:
                     self._end(call, Ending.TIMED_OUT_READ if call.is_connected else Ending.TIMED_OUT_CONNECT)
         self._turned = until
-        if self._wheel:
+        if self._wheel and self._timer is None:  # a call that was begun anew has set it
             self._timer = self._loop.call_later(_TICK_S, self._turn)
         self._on_idle()

@@ -103,9 +103,8 @@ class Snapshot:
         """Return the same for people, but for what the bar shows."""
         counters = self.counters
         trouble = [f"{count:,} {_TROUBLE[ending]}" for ending, count in counters.endings.items() if ending in _TROUBLE]
-        found = [f"{counters.endpoints_answering:,} speak TLS"]
-        if counters.addresses_total:
-            found.insert(0, f"{_counted(counters.listeners, 'listener')}")
+        listeners = f"{_counted(counters.listeners, 'listener')}, " if counters.addresses_total else ""
+        found = [f"{listeners}{counters.endpoints_answering:,} speak TLS"]
         versions = [
             f"{v.label.removeprefix('TLS')} {counters.versions[v]:,}" for v in ALL_VERSIONS if counters.versions[v]
         ]

@@ -10,13 +10,14 @@ import threading
 
 import pytest
 
-from scanner.app import ScanOptions, scan_targets
 from scanner.demo import ADDRESS, HOSTS, DemoResolver, running_demo
 from scanner.model.evidence import State
 from scanner.model.runs import CheckState, Resolution
 from scanner.model.subjects import Role
 from scanner.model.verdicts import Readiness
 from scanner.model.versions import ALL_VERSIONS, TlsVersion
+from scanner.options import Confirm, ScanOptions
+from tests.scanning import scan_targets
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -43,7 +44,7 @@ def configured(host):
     return {version for version in ALL_VERSIONS if low <= version <= high} - off
 
 
-def scan(targets, confirm="all"):
+def scan(targets, confirm=Confirm.ALL):
     options = ScanOptions(timeout_s=1.0, command="demo", confirm=confirm, rate=0)
     return asyncio.run(scan_targets(targets, options, resolver=DemoResolver()))
 
@@ -114,7 +115,7 @@ def test_demo_works_twice_in_one_process_and_leaves_nothing(tmp_path, monkeypatc
         with running_demo() as targets:
             assert list(tmp_path.iterdir()) != []
             ports += [port for each in targets for port in (*each.ports, *each.optional_ports)]
-            found = scan(targets, confirm="none")
+            found = scan(targets, confirm=Confirm.NONE)
             assert found.run.is_complete
         assert held() == before
         assert list(tmp_path.iterdir()) == []

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 import pytest
 
-from scanner.app import ScanOptions, scan_targets
 from scanner.model.evidence import State
 from scanner.model.runs import EndpointResult, HostResult
 from scanner.model.subjects import Direction, Role, Target
 from scanner.model.versions import ALL_VERSIONS, TlsVersion
+from scanner.options import Confirm, ScanOptions
 from tests.hostile import wire
 from tests.hostile.peers import CLOSING, NAME, PEERS, RESETTING, balancer_peers, random_failure_peers
 from tests.hostile.runner import Peer, PeerState, running
+from tests.scanning import scan_targets
 
 NETS = ("epoll", "asyncio")
 TIMEOUT_S = 1.0
@@ -52,7 +53,7 @@ def target_of(state: PeerState) -> Target:
 
 def scan(peers: list[Peer], net: str, *, host_deadline_s: float = HOST_DEADLINE_S) -> Scan:
     """Scan all peers in one run."""
-    options = ScanOptions(confirm="none", timeout_s=TIMEOUT_S, host_deadline_s=host_deadline_s, net=net)
+    options = ScanOptions(confirm=Confirm.NONE, timeout_s=TIMEOUT_S, host_deadline_s=host_deadline_s, net=net)
     with running(peers) as states:
         targets = {name: target_of(state) for name, state in states.items()}
         begin = time.monotonic()

@@ -34,12 +34,12 @@ from dataclasses import replace
 
 import pytest
 
-from scanner.app import ScanOptions, scan_targets
 from scanner.model.evidence import GapReason, State
 from scanner.model.exchange import Ending, HelloVariant
 from scanner.model.subjects import Role, Target
 from scanner.model.versions import ALL_VERSIONS, TlsVersion
 from scanner.net.network import open_network
+from scanner.options import Confirm, ScanOptions
 from scanner.probes.hello_ladder import hello_conversation
 from scanner.tls.hello import RANDOM_BYTES, encode_hello
 from tests.hostile import wire
@@ -47,6 +47,7 @@ from tests.hostile.behaviours import honest as behave_honestly
 from tests.hostile.honest import SUITES_EXPORT, Honest, alert
 from tests.hostile.peers import PEERS
 from tests.hostile.runner import running
+from tests.scanning import scan_targets
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
 
@@ -98,7 +99,7 @@ def servers(lab):
 
 
 def scan(*targets):
-    options = ScanOptions(confirm="none", rate=0, per_address=1000, timeout_s=10)
+    options = ScanOptions(confirm=Confirm.NONE, rate=0, per_address=1000, timeout_s=10)
     return {host.target.text: host for host in asyncio.run(scan_targets(targets, options)).hosts}
 
 
@@ -287,7 +288,7 @@ def test_sslv2_silence_and_no_ciphers_of_scripted_peers():
     peers = [peer for peer in PEERS if peer.name in {"honest-silent-12", "ssl2-zero-ciphers"}]
     assert len(peers) == 2
     with running(peers) as states:
-        options = ScanOptions(confirm="none", rate=0, timeout_s=1.0)
+        options = ScanOptions(confirm=Confirm.NONE, rate=0, timeout_s=1.0)
         targets = [target_of(_Peer(each)) for each in states.values()]
         found = {host.target.text: host for host in asyncio.run(scan_targets(targets, options)).hosts}
     # Silence is never a fact.
@@ -495,7 +496,7 @@ def test_rate_limit_is_not_a_refusal():
     """Limits that drop or reset after so many connections; four scanners read them as "disabled"."""
     peers = [peer for peer in PEERS if peer.name.startswith("limit-")][:6]
     assert len(peers) >= 4
-    options = ScanOptions(confirm="none", rate=0, timeout_s=1.0, host_deadline_s=15)
+    options = ScanOptions(confirm=Confirm.NONE, rate=0, timeout_s=1.0, host_deadline_s=15)
     with running(peers) as states:
         targets = [target_of(_Peer(each)) for each in states.values()]
         found = {host.target.text: host for host in asyncio.run(scan_targets(targets, options)).hosts}

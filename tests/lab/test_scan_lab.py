@@ -13,12 +13,13 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from scanner.app import ScanOptions, scan_targets
 from scanner.model.evidence import State
 from scanner.model.runs import HostResult
 from scanner.model.subjects import Role, Target
 from scanner.model.verdicts import Readiness
 from scanner.model.versions import ALL_VERSIONS, TlsVersion
+from scanner.options import Confirm, ScanOptions
+from tests.scanning import scan_targets
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 
@@ -120,7 +121,7 @@ def run(request, lab) -> tuple[Settings, dict[str, HostResult]]:
         for server in lab
     ]
     options = ScanOptions(
-        confirm=settings.confirm,
+        confirm=Confirm(settings.confirm),
         net=settings.net,
         per_address=settings.per_address,
         rate=settings.rate,

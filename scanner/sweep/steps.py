@@ -16,7 +16,7 @@ from scanner.model.versions import TlsVersion
 from scanner.probes.hello_ladder import Batch, Question
 from scanner.probes.plan_memory import PlanMemory
 from scanner.survey import NOISE_KINDS
-from scanner.tls.reply import HELLO_RETRY_REQUEST_RANDOM
+from scanner.tls.reply import HELLO_RETRY_REQUEST_RANDOM, MAX_RECORD_BYTES
 
 _MOST_STEPS = 20_000
 """Steps remembered; after that, hosts that answer in new ways are planned for one by one."""
@@ -88,13 +88,14 @@ def is_trouble(answers: Sequence[Answer]) -> bool:
     )
 
 
-def reply_key(received: bytes, ending: Ending, os_error: str | None) -> object | None:
+def reply_key(received: bytes, ending: Ending, os_error: str | None, *, was_sent: bool = True) -> object | None:
     """Return what judgement depends on in a reply, as something to look up; None where only decoding tells.
 
-    received: all bytes that came; ending and os_error: as in Exchange.
+    received: all bytes that came; ending and os_error: as in Exchange; was_sent: whether the hello was on its way. A
+    reset before that says nothing of what boxes on the way do with a long hello.
     """
     if not received:
-        return ending, os_error
+        return ending, os_error, was_sent
     if ending is not Ending.COMPLETE:
         return None
     return _plain_key(received)
@@ -112,12 +113,12 @@ def _plain_key(received: bytes) -> bytes | None:
         return None
     end = 9 + (received[6] << 16 | received[7] << 8 | received[8])
     session_id_bytes = received[_SESSION_ID_LENGTH]
-    if end > len(received) or end > 5 + record_bytes or session_id_bytes > 32:
+    if end > len(received) or end > 5 + record_bytes or record_bytes > MAX_RECORD_BYTES or session_id_bytes > 32:
         return None
     random = received[_RANDOM]
     if random == HELLO_RETRY_REQUEST_RANDOM:
-        # What follows a HelloRetryRequest may be a ServerHello all the same.
-        mark, end = b"R", len(received)
+        # What follows a HelloRetryRequest may be a ServerHello all the same, if it is in a record of its own.
+        mark, end = b"R" + received[3:5], len(received)
     elif random[-8:] in _DOWNGRADES:
         mark = random[-8:]
     else:

@@ -12,7 +12,8 @@ from typing import cast
 HELLO_RETRY_REQUEST_RANDOM = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
 """RFC 8446 section 4.1.3."""
 
-_MAX_RECORD_BYTES = 16_384 + 2_048
+MAX_RECORD_BYTES = 16_384 + 2_048
+"""Longest record that is read (RFC 5246 section 6.2.3)."""
 _MAX_HANDSHAKE_BYTES = 65_535
 _MAX_EMPTY_STEPS = 64
 """Records that bring us no further (empty ones, warnings) before we call the peer odd."""
@@ -140,7 +141,7 @@ def _maybe_decode_plain(data: bytes) -> Reply | None:
         if data[5] == _WARNING and data[6] in _PASSING_WARNINGS:
             return None
         return Alert(level=data[5], description=data[6])
-    if data[0] == _HANDSHAKE and data[5] == 2 and record_bytes <= _MAX_RECORD_BYTES:
+    if data[0] == _HANDSHAKE and data[5] == 2 and record_bytes <= MAX_RECORD_BYTES:
         end = 9 + int.from_bytes(data[6:9], "big")
         if end <= min(len(data), 5 + record_bytes):
             return _decode_server_hello(data[9:end])
@@ -195,7 +196,7 @@ def _read_on(buffer: bytearray, sent: bytes) -> Generator[None, bytes, Reply]:
             # A little more makes a better sample for people; what is there decides.
             return _not_tls(bytes(buffer), sent)
         length = int.from_bytes(buffer[3:5], "big")
-        if length > _MAX_RECORD_BYTES:
+        if length > MAX_RECORD_BYTES:
             return Malformed(problem=f"a record of {length} bytes")
         # A ServerHello may be decided before its record is complete: a record may hold a 20 KB chain as well.
         while len(buffer) < 5 + length:

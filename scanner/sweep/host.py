@@ -132,5 +132,7 @@ class LaneHost(Call):
             return (id(self.place.template), step) if step.is_remembered else None
         if any(not step.is_remembered for _, _, step in walked):
             return None
-        order = tuple((row.endpoint, row.ending, row.os_error) for row in (*self.rows, *self.dead))
+        # In the order asked, as the record has them: a port may be refused before the others were asked, or after.
+        rows = sorted((*self.rows, *self.dead), key=lambda row: row.request_id)
+        order = tuple((row.endpoint, row.ending, row.os_error) for row in rows)
         return id(self.place.template), tuple(walked), order

@@ -38,8 +38,11 @@ if TYPE_CHECKING:
 _RANDOMS_AT_ONCE = 256
 _AGAIN_AFTER_S = 1.0
 """Seconds until a silent address is tried again."""
+_LEAST_PAUSE_S = 0.005
 _LOCAL_PAUSE_S = 0.25
 _LEAST_IN_FLIGHT = 16
+_SCARCITIES = frozenset({"EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ENOSPC", "EADDRNOTAVAIL", "EAGAIN"})
+"""Errors that fewer connections at a time may spare us; the others are about one address."""
 _MOST_LOCAL_FAILURES = 20
 """Times that this machine may fail to open one connection before the address is left to a resumed run."""
 _MOST_WAITING = 16_384
@@ -151,10 +154,11 @@ class Lane:
 
     async def run(self) -> None:
         """Sweep until all is told, or until interrupted."""
-        self._wake()
+        self.wake()
         try:
             await self._done
         finally:
+            self._is_stopping = True
             self._reactor.close()
             if self._finder is not None:
                 self._finder.close()
@@ -164,17 +168,17 @@ class Lane:
     def release(self) -> None:
         """Take note that the engine is done with a host that was handed over."""
         self._handed_over -= 1
-        self._wake()
+        self.wake()
 
     def hold(self, is_held: bool) -> None:  # noqa: FBT001  # a switch
         """Begin no further addresses for the time being, or go on."""
         if self._is_held and not is_held:
-            self._wake()
+            self.wake()
         self._is_held = is_held
 
     def interrupt(self) -> None:
         """Stop: what is under way is cut, and what was learned of it told."""
-        if self._is_stopping or self._done.done():
+        if self._is_stopping:
             return
         self._is_stopping = True
         under_way = [cast("LaneHost", call) for call in self._reactor.cut()]
@@ -204,24 +208,27 @@ class Lane:
                     break
                 self._dispatcher.try_take()
             else:
-                self._wake()
+                self.wake()
         self._set_timer()
         self._check_done()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Look again at what may begin: a permit, a place or time may have come that nothing else tells of."""
         if not self._is_stopping and not self._is_woken:
             self._is_woken = True
             self._loop.call_soon(self._fill)
 
     def _has_work(self) -> bool:
+        if self._ready or self._may_begin_fresh():
+            return True
         next_at = self._waiting.next_at
-        return bool(self._ready) or self._may_begin_fresh() or (next_at is not None and next_at <= time.monotonic())
+        return next_at is not None and self._has_room and next_at <= time.monotonic()
 
     def _may_begin_fresh(self) -> bool:
         return (
             not self._is_exhausted
             and not self._is_held
-            and self._in_flight < self._most_in_flight
+            and self._has_room
             and len(self._waiting) < _MOST_WAITING
             and self._talking + self._handed_over < self._settings.most_talking
         )
@@ -240,6 +247,8 @@ class Lane:
         while not self._is_stopping:
             if self._ready:
                 host = self._ready.popleft()
+            elif not self._has_room:
+                break
             else:
                 waited = self._waiting.maybe_next(now)
                 if waited is not None:
@@ -259,6 +268,7 @@ class Lane:
         found = next(self._source, None)
         if found is None:
             self._is_exhausted = True
+            self.wake()  # nothing may be under way that would end and tell that all is done
             return None
         order_at, position, place = found
         # A hello's length depends on the name, and what a refusal proves on the length.
@@ -270,8 +280,14 @@ class Lane:
 
     def _set_timer(self) -> None:
         next_at = self._waiting.next_at
-        if next_at is not None and self._timer is None:
-            self._timer = self._loop.call_later(max(0.005, next_at - time.monotonic()), self._on_timer)
+        if next_at is None or self._is_stopping or not self._has_room:  # what is under way will end, and come by here
+            return
+        at = max(time.monotonic() + _LEAST_PAUSE_S, next_at)  # the loop's clock is the same
+        if self._timer is not None:
+            if self._timer.when() <= at:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(at, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -296,6 +312,11 @@ class Lane:
             and not self._done.done()
         ):
             self._done.set_result(None)
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether a host that has no connection under way, nor had one just now, may begin one."""
+        return self._in_flight < self._most_in_flight
 
     @property
     def _in_flight(self) -> int:
@@ -335,12 +356,15 @@ class Lane:
         )
 
     def _on_end(self, call: Call) -> None:
+        if self._is_stopping:  # only after a failure: an interruption has cut all calls
+            return
         try:
             self._take(cast("LaneHost", call))
         except Exception as error:  # noqa: BLE001  # the event loop would only log it: run() has to raise it
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
+        self._is_stopping = True
         if not self._done.done():
             self._done.set_exception(error)
 
@@ -352,6 +376,8 @@ class Lane:
         if ending is Ending.LOCAL_FAILURE:
             self._on_local_failure(host)
             return
+        if self._most_in_flight < self._settings.in_flight:
+            self._most_in_flight += 1  # after scarcity, by and by
         step = host.step
         question = step.question
         assert question is not None  # noqa: S101  # for the type checker
@@ -362,7 +388,7 @@ class Lane:
         host.rows.append(row)
         if step is host.steps.begin:
             self._counters.listeners += 1
-        key = host.key or reply_key(host.received, ending, host.os_error)
+        key = host.key or reply_key(host.received, ending, host.os_error, was_sent=host.was_sent)
         known = step.after.get(key) if key is not None else None
         if known is None:
             known = host.steps.add(step, key, self._answers(host))
@@ -387,7 +413,7 @@ class Lane:
             int((time.monotonic() - host.started) * 1_000_000),
             host.ending,
             host.os_error,
-            host.random if host.is_connected else b"",
+            host.random if host.was_sent else b"",
             host.received,
         )
 
@@ -396,14 +422,14 @@ class Lane:
         if is_open:
             host.is_found = True
             self._ready.append(host)
-            self._wake()
+            self.wake()
             return
         host.ending = Ending.TIMED_OUT_CONNECT if is_open is None else Ending.REFUSED
         host.os_error = None if is_open is None else "ECONNREFUSED"
         self._counters.endings[host.ending] = self._counters.endings.get(host.ending, 0) + 1
-        host.is_connected, host.received = False, b""
+        host.is_connected, host.was_sent, host.received = False, False, b""
         self._on_nobody(host, host.ending)
-        self._wake()
+        self.wake()
 
     def _answers(self, host: LaneHost) -> list[Answer]:
         """Return what the port under way has answered so far."""
@@ -443,13 +469,13 @@ class Lane:
             self._finish(host)
 
     def _finish(self, host: LaneHost) -> None:
-        self._stop_talking(host)
         if not host.rows:
             self._tell_absent(host, {_NOBODY[row.ending] for row in host.dead})
             return
         if any(self._needs_engine(host.order_at, step) for _, _, step in host.walked):
             self._hand_over(host)
             return
+        self._stop_talking(host)
         counters = self._counters
         counters.addresses_done += 1
         for _, _, step in host.walked:
@@ -460,6 +486,7 @@ class Lane:
         self._client.on_swept(host.sweep_up(key=host.maybe_key()))
 
     def _tell_absent(self, host: LaneHost, reasons: Collection[GapReason]) -> None:
+        self._stop_talking(host)
         self._counters.addresses_done += 1
         self._client.on_absent(host.order_at, next(reason for reason in _REASON_ORDER if reason in reasons))
 
@@ -477,7 +504,8 @@ class Lane:
         """Go on where this machine could not connect (no descriptor, no port): fewer at a time, after a pause."""
         host.local_failures += 1
         self._counters.local_error = host.os_error
-        self._most_in_flight = max(_LEAST_IN_FLIGHT, min(self._most_in_flight, self._reactor.in_flight))
+        if host.os_error in _SCARCITIES:
+            self._most_in_flight = max(_LEAST_IN_FLIGHT, min(self._most_in_flight, self._reactor.in_flight))
         if host.local_failures < _MOST_LOCAL_FAILURES:
             self._waiting.add(host, time.monotonic() + _LOCAL_PAUSE_S)
         elif host.rows:

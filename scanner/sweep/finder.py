@@ -27,6 +27,8 @@ class SynFinder:
         self._asked: dict[tuple[int, int, int], LaneHost] = {}
         self._due: deque[tuple[float, tuple[int, int, int], LaneHost]] = deque()
         self._blocked: deque[tuple[LaneHost, float]] = deque()
+        self._straight: deque[LaneHost] = deque()
+        """Hosts for which no SYN can tell: connecting has to."""
         self._loop = asyncio.get_running_loop()
         self._prober = SynProber(self._on_answer, secret=secrets.token_bytes(32))
         self._timer: asyncio.TimerHandle | None = None
@@ -35,7 +37,7 @@ class SynFinder:
     @property
     def in_flight(self) -> int:
         """How many hosts are waited for."""
-        return len(self._asked) + len(self._blocked)
+        return len(self._asked) + len(self._blocked) + len(self._straight)
 
     @property
     def lost_count(self) -> int:
@@ -48,6 +50,9 @@ class SynFinder:
         host.started_us = time.time_ns() // 1000
         place = host.place
         key = place.number, place.version, host.port
+        if key in self._asked:  # the same port under another server name: an answer would be taken for one of the two
+            self._connect_instead(host)
+            return
         try:
             self._prober.send(*key)
         except BlockingIOError:
@@ -57,7 +62,7 @@ class SynFinder:
             return
         except OSError:
             # No route, or the local firewall: connecting will say which, and be told of as ever.
-            self._loop.call_soon(self._on_found, host, True)  # noqa: FBT003  # let the connection decide
+            self._connect_instead(host)
             return
         self._asked[key] = host
         self._due.append((now + wait_s, key, host))
@@ -66,9 +71,10 @@ class SynFinder:
 
     def cut(self) -> list[LaneHost]:
         """Forget all that is waited for, and return it."""
-        hosts = [*self._asked.values(), *(host for host, _ in self._blocked)]
+        hosts = [*self._asked.values(), *(host for host, _ in self._blocked), *self._straight]
         self._asked.clear()
         self._blocked.clear()
+        self._straight.clear()
         return hosts
 
     def close(self) -> None:
@@ -77,6 +83,15 @@ class SynFinder:
             if timer is not None:
                 timer.cancel()
         self._prober.close()
+
+    def _connect_instead(self, host: LaneHost) -> None:
+        # Not at once: whoever asked is not done yet with asking.
+        self._straight.append(host)
+        self._loop.call_soon(self._tell_straight)
+
+    def _tell_straight(self) -> None:
+        if self._straight:  # else cut meanwhile
+            self._on_found(self._straight.popleft(), True)  # noqa: FBT003  # let the connection decide
 
     def _on_answer(self, number: int, version: int, port: int, is_open: bool) -> None:  # noqa: FBT001  # its shape
         host = self._asked.pop((number, version, port), None)

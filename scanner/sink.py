@@ -57,6 +57,7 @@ class RunSink:
         self._observer = observer
         self._batch: list[PackedHost] = []
         self._has_news = False
+        self._failure: StoreError | None = None
         self._flushed_at = time.monotonic()
 
     def on_host(self, order_at: int | None, judged: JudgedHost, packed: PackedHost | None) -> None:
@@ -108,13 +109,19 @@ class RunSink:
         self._tell(lambda store: store.finish_run(run.id, finished_at, run.is_complete, counts))
 
     def _tell(self, what: Callable[[Store], None]) -> None:
-        """Write to the store; a full disk costs the stored run, not what was learned."""
+        """Write to the store; a full disk costs the stored run, not what was learned.
+
+        After a failure nothing more is written: a later checkpoint would call done what this one failed to keep.
+        """
+        if self._failure is not None:
+            raise self._failure
         if self._store is None:
             return
         try:
             what(self._store)
         except StoreError as error:
-            if self._observer is None:
-                raise
             self._store = None
+            if self._observer is None:
+                self._failure = error
+                raise
             self._observer.on_store_failure(error)

@@ -137,7 +137,8 @@ async def scan_plan(
         flushing.cancel()
         sink.flush()
     counters = scan.counters
-    is_complete = counters.done == counters.total and not sink.failed_count and not sink.has_cut
+    has_lost = isinstance(scan, Workers) and scan.has_lost  # one that died at once has not even said what was its part
+    is_complete = counters.done == counters.total and not sink.failed_count and not sink.has_cut and not has_lost
     run = replace(run, finished_at=datetime.now(UTC), is_complete=is_complete)
     sink.finish(run)
     results.finish(

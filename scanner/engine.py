@@ -225,6 +225,8 @@ class Engine:
         self._under_way.add(host)
         try:
             async with host.bound:
+                if self._is_stopping:  # handed over just before the interruption
+                    host.interrupt()
                 resolution = await self._resolve(target)
                 endpoints = plan_endpoints(target, resolution, self._exclusions)
                 await self._ask_all(host, target, endpoints)
@@ -298,9 +300,7 @@ class Engine:
     def _plans_for(self, confirm: frozenset[TlsVersion]) -> PlanMemory:
         plans = self._plans.get(confirm)
         if plans is None:
-            plans = self._plans[confirm] = PlanMemory(
-                confirm=confirm, walks_down=self._settings.walks_down
-            )
+            plans = self._plans[confirm] = PlanMemory(confirm=confirm, walks_down=self._settings.walks_down)
         return plans
 
     async def _ask_batch(self, host: _HostScan, endpoint: Endpoint, batch: Batch) -> list[Exchange]:

@@ -194,8 +194,10 @@ class Workers:
         self._counters[number] = delivery.counters
         self._rates[number] = delivery.rate
         self._backoffs[number] = delivery.backoff
-        if delivery.fault is not None and self._observer is not None:
-            self._observer.on_note(f"a scanning process failed: {delivery.fault}")
+        if delivery.fault is not None:
+            self.has_lost = True
+            if self._observer is not None:
+                self._observer.on_note(f"a scanning process failed: {delivery.fault}")
         for order_at, judged, packed in delivery.hosts:
             self._sink.on_host(order_at, judged, packed)
         for reason, places in delivery.absent.items():

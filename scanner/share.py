@@ -304,8 +304,12 @@ class Share:
 
     def _confirm_at(self, order_at: int) -> frozenset[TlsVersion]:
         """Return the versions to confirm by handshakes for an address of a range."""
-        if self._options.confirm is Confirm.FINDINGS and _is_sampled(self._options.seed, order_at):
-            return _ALL
+        options = self._options
+        if options.confirm is Confirm.FINDINGS:
+            number, count = options.shard
+            # Its place in the whole order: shards that are merged have confirmed what one run would have.
+            if _is_sampled(options.seed, order_at * count + number - 1):
+                return _ALL
         return self._confirm
 
     # What is done
@@ -350,6 +354,8 @@ class Share:
             elapsed_s = max(time.monotonic() - self._began, 1.0)
             self._usual_rate = max(1.0, self.dispatcher.achieved / elapsed_s)
         self.dispatcher.set_rate(self._usual_rate * factor if factor < 1 else 0.0)
+        if self._lane is not None:
+            self._lane.wake()  # without a limit the dispatcher calls nobody
 
 
 @lru_cache(maxsize=4096)

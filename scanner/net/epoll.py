@@ -20,6 +20,7 @@ from scanner.net.network import Conversation, WireLog, ending_of_error, error_na
 _PIECE_BYTES = 16_384
 _MOST_EVENTS = 512
 _SPARE_DEADLINES = 1_000
+_STEPS_BEFORE_DEADLINES = 4
 _ERRORS = select.EPOLLERR | select.EPOLLHUP
 _IN_PROGRESS = frozenset({0, errno.EINPROGRESS})
 _AGAIN = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR})
@@ -41,7 +42,7 @@ class EpollNetwork:
         self, conversation: Conversation, *, address: str, port: int, deadline_s: float, max_bytes: int
     ) -> WireLog:
         """See Network.drive."""
-        talk = _Talk(conversation, max_bytes, self._loop.create_future(), self._forget)
+        talk = _Talk(conversation, max_bytes, deadline_s, self._loop.create_future(), self._forget)
         try:
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
             talk.sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -51,31 +52,38 @@ class EpollNetwork:
         if number not in _IN_PROGRESS:
             talk.fail(number)
         else:
-            self._watch(talk, deadline_s)
+            self._watch(talk)
         try:
             return await talk.future
         finally:
             talk.finish()  # cancelled: nobody else will
 
-    def _watch(self, talk: _Talk, deadline_s: float) -> None:
+    def _watch(self, talk: _Talk) -> None:
         assert talk.sock is not None  # noqa: S101  # for the type checker: drive has just set it
         talk.fd = talk.sock.fileno()
         self._talks[talk.fd] = talk
         self._epoll.register(talk.fd, select.EPOLLOUT)
-        self._count += 1
-        due = talk.started + deadline_s
         if len(self._deadlines) > 2 * len(self._talks) + _SPARE_DEADLINES:
             # Answered long before they were due: without this, seconds of finished talks and their bytes are kept.
             self._deadlines = [item for item in self._deadlines if not item[2].is_done]
             heapq.heapify(self._deadlines)
-        heapq.heappush(self._deadlines, (due, self._count, talk))
-        if self._timer is None or self._timer.when() > due:
+        self._push(talk)
+        if self._timer is None or self._timer.when() > talk.due:
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = self._loop.call_at(due, self._on_deadline)
+            self._timer = self._loop.call_at(talk.due, self._on_deadline)
+
+    def _push(self, talk: _Talk) -> None:
+        self._count += 1
+        heapq.heappush(self._deadlines, (talk.due, self._count, talk))
 
     def _on_ready(self) -> None:
-        for fd, events in self._epoll.poll(0, _MOST_EVENTS):
+        self._step()
+
+    def _step(self) -> int:
+        """Go on with those that are ready, 512 at most; return how many they were."""
+        ready = self._epoll.poll(0, _MOST_EVENTS)
+        for fd, events in ready:
             talk = self._talks.get(fd)
             if talk is None:
                 continue
@@ -87,9 +95,15 @@ class EpollNetwork:
             if wanted != talk.watched and not talk.is_done:
                 talk.watched = wanted
                 self._epoll.modify(fd, wanted)
+        return len(ready)
 
     def _on_deadline(self) -> None:
         self._timer = None
+        # First at what is ready: where the loop was held up, answers wait, and their connections are not silent. A talk
+        # may take several steps, but one that never ends must not keep the others' deadlines from coming.
+        for _ in range(len(self._talks) // _MOST_EVENTS + _STEPS_BEFORE_DEADLINES):
+            if not self._step():
+                break
         now = self._loop.time()
         while self._deadlines:
             due, _, talk = self._deadlines[0]
@@ -97,6 +111,9 @@ class EpollNetwork:
                 heapq.heappop(self._deadlines)
             elif due <= now:
                 heapq.heappop(self._deadlines)
+                if talk.due > now:
+                    self._push(talk)
+                    continue
                 talk.end(Ending.TIMED_OUT_READ if talk.is_connected else Ending.TIMED_OUT_CONNECT)
             else:
                 self._timer = self._loop.call_at(due, self._on_deadline)
@@ -123,6 +140,8 @@ class _Talk:
 
     __slots__ = (
         "conversation",
+        "deadline_s",
+        "due",
         "fd",
         "forget",
         "future",
@@ -142,6 +161,7 @@ class _Talk:
         self,
         conversation: Conversation,
         max_bytes: int,
+        deadline_s: float,
         future: asyncio.Future[WireLog],
         forget: Callable[[int], None],
     ) -> None:
@@ -152,6 +172,8 @@ class _Talk:
         self.sock: socket.socket | None = None
         self.fd = -1
         self.started = time.monotonic()
+        self.deadline_s = deadline_s
+        self.due = self.started + deadline_s
         self.is_connected = False
         self.is_over = False
         self.is_done = False
@@ -168,6 +190,9 @@ class _Talk:
                 self.fail(self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
                 return
             self.is_connected = True
+            now = time.monotonic()
+            if self.due <= now:  # we were held up: the peer has its time yet to come
+                self.due = now + self.deadline_s
             self._step(None)
         else:
             self._flush()

@@ -163,29 +163,13 @@ class Survey:
             return Settled(State.ENABLED, reason, tuple(accepting), self._opposing(version))
         asked = [answer for answer in self.answers if answer.version is version and answer.variant is not None]
         if not asked:
-            return self.implied_by(version) or Open(
-                GapReason.NOT_ASKED, "the question was not put", wanted=HelloVariant.BROAD
-            )
+            # However a higher version was refused: where TLS 1.1 is off and TLS 1.0 on, GnuTLS 3.7 and Botan 2.19 say
+            # protocol_version(70) to a TLS 1.1 hello. What was not asked is not known.
+            return Open(GapReason.NOT_ASKED, "the question was not put", wanted=HelloVariant.BROAD)
         refusals = [answer for answer in asked if self._is_plain_refusal(answer)]
         if refusals:
             return self._standing_of_plain_refusal(version, asked, refusals)
         return self._standing_of_ambiguity(version, asked)
-
-    def implied_by(self, version: TlsVersion) -> Settled | None:
-        """Return what a refused higher version proves of one that was not asked about itself, or None.
-
-        A hello names the highest version only; the server may answer with any lower one (RFC 5246 appendix E.1). So one
-        that says protocol_version(70) to a TLS 1.1 hello has nothing below either. Not so for a TLS 1.3 hello, whose
-        supported_versions has that version alone, and never for SSL 2.0, whose hello has another format.
-        """
-        if version is TlsVersion.SSL2 or self.is_inconsistent or not self.controls:
-            return None
-        for higher in (v for v in ALL_VERSIONS if version < v < TlsVersion.TLS1_3):
-            refusals = [answer for answer in self.answers if answer.version is higher and answer.variant is not None]
-            if refusals and all(answer.kind is AnswerKind.VERSION_REFUSED for answer in refusals):
-                text = f"{refusals[0].text} to a {higher.title} hello, which any lower version could have answered"
-                return Settled(State.DISABLED, text, tuple(refusals))
-        return None
 
     def _opposing(self, version: TlsVersion) -> tuple[Answer, ...]:
         return tuple(

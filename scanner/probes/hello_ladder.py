@@ -30,14 +30,16 @@ FIRST_ROUND: tuple[TlsVersion, ...] = (
 """The likeliest first: its answer serves as the first control."""
 
 WALK_DOWN: tuple[TlsVersion, ...] = (
-    TlsVersion.TLS1_2,
     TlsVersion.TLS1_3,
+    TlsVersion.SSL3,
+    TlsVersion.TLS1_2,
     TlsVersion.TLS1_1,
     TlsVersion.TLS1_0,
-    TlsVersion.SSL3,
     TlsVersion.SSL2,
 )
-"""The order that needs the fewest questions: a refused version may settle those below it (Survey.implied_by)."""
+"""The order that needs the fewest questions. A server that lacks the highest version answers with a lower one, which
+need not be asked about then. SSL 3.0, which every OpenSSL without it refuses ambiguously (40), comes before a version
+that is likely there: its answer is the control that the refusals need."""
 
 MOST_QUESTIONS = 60
 """Questions to one endpoint at the very most."""
@@ -97,12 +99,12 @@ def plan_next(answers: Sequence[Answer], *, confirm: Collection[TlsVersion], wal
     """Return what to ask next, or None where no further question would help.
 
     answers: every answer so far, in the order asked. confirm: the versions that are to be confirmed by a handshake of
-    sslyze's engine where they are found enabled. walks_down: whether versions that a refused higher one settles are
-    not asked about themselves.
+    sslyze's engine where they are found enabled. walks_down: whether to get by with the fewest questions, at the
+    price that an enabled version is not always asked about itself.
     """
     count = len(answers)
     if not answers:
-        return Batch((Question(FIRST_ROUND[0], HelloVariant.BROAD),))
+        return Batch((Question((WALK_DOWN if walks_down else FIRST_ROUND)[0], HelloVariant.BROAD),))
     if count >= MOST_QUESTIONS:
         return None
     if count < len(FIRST_ROUND):
@@ -123,15 +125,28 @@ def _plan_first_round(answers: Sequence[Answer], *, confirm: Collection[TlsVersi
         return Batch((Question(TlsVersion.TLS1_0, HelloVariant.COMPACT),)) if len(answers) == 1 else None
     order = WALK_DOWN if walks_down else FIRST_ROUND
     missing = [version for version in order if all(answer.version is not version for answer in answers)]
-    if walks_down and missing:
+    if walks_down and last.kind is not AnswerKind.SILENT:
         survey = Survey(answers)
-        missing = [version for version in missing if survey.implied_by(version) is None]
+        missing = [version for version in missing if version not in survey.enabled]
+        doubtful = _maybe_second_form(survey, last)
+        if doubtful is not None:
+            return Batch((doubtful,))
     questions = tuple(Question(version, HelloVariant.BROAD) for version in missing)
     if not questions:
         return _plan_rest(answers, confirm=confirm if walks_down else ())
     # Where one hello met silence, waiting for each of the others in turn would take too long.
     is_silent = last.kind is AnswerKind.SILENT
     return Batch(questions if is_silent else questions[:1])
+
+
+def _maybe_second_form(survey: Survey, last: Answer) -> Question | None:
+    """Return the other form of a question that was just refused ambiguously: one control then serves for both."""
+    if last.kind is not AnswerKind.ALERT or not survey.enabled:
+        return None
+    standing = survey.standing(last.version)
+    if isinstance(standing, Settled) or standing.wanted is None:
+        return None
+    return Question(last.version, standing.wanted)
 
 
 def _is_dead(answers: Sequence[Answer]) -> bool:

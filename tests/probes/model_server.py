@@ -278,12 +278,12 @@ class Climb:
         return "\n".join(lines)
 
 
-def climb(way: Way, *, confirm: Collection[TlsVersion] = ALL_VERSIONS) -> Climb:
+def climb(way: Way, *, confirm: Collection[TlsVersion] = ALL_VERSIONS, walks_down: bool = False) -> Climb:
     """Drive the ladder against the model until it has no more questions."""
     exchanges: list[Exchange] = []
     answers: list[Answer] = []
     now = paused_s = 0.0
-    while (batch := plan_next(answers, confirm=confirm)) is not None:
+    while (batch := plan_next(answers, confirm=confirm, walks_down=walks_down)) is not None:
         assert batch.questions, "an empty batch would never end"
         assert batch.pause_s >= 0
         now += batch.pause_s

@@ -38,6 +38,7 @@ _AUTO_FROM_ADDRESSES = 20_000
 _MOST_AUTO = 8
 _HOLD_ABOVE_BYTES = 16 * 2**20
 """When the parent is this far behind, a worker begins no further addresses."""
+_MOST_ENDING_S = 10.0
 _STOP = b"stop"
 
 
@@ -179,10 +180,13 @@ class Workers:
                     is_done = True
                     break
         finally:
-            writer.close()
-            if not is_done and process.returncode is None:
-                process.terminate()
-            code = await process.wait()
+            writer.close()  # at which the worker ends
+            # Popen's own poll, before a signal, would take the exit code away from asyncio: so no signal at once.
+            try:
+                code = await asyncio.wait_for(process.wait(), _MOST_ENDING_S)
+            except TimeoutError:
+                process.kill()
+                code = await process.wait()
         if not is_done:
             self.has_lost = True
             if self._observer is not None:

@@ -165,8 +165,12 @@ class PeerState:
 class _Service:
     """The background loop."""
 
-    def __init__(self, peers: Sequence[Peer]) -> None:
-        self.states = {peer.name: _open_peer(peer, number) for number, peer in enumerate(peers)}
+    def __init__(self, peers: Sequence[Peer], *, network: str = "127.77", has_one_port: bool = False) -> None:
+        self.states: dict[str, PeerState] = {}
+        port = 0
+        for number, peer in enumerate(peers):
+            state = self.states[peer.name] = _open_peer(peer, f"{network}.{number // 250}.{number % 250 + 1}", port)
+            port = state.port if has_one_port else 0
         self.ready = threading.Event()
         self.tasks: set[asyncio.Task[None]] = set()
         self.sockets: set[socket.socket] = set()
@@ -247,12 +251,11 @@ class _Service:
                 sock.close()
 
 
-def _open_peer(peer: Peer, number: int) -> PeerState:
-    address = f"127.77.{number // 250}.{number % 250 + 1}"
+def _open_peer(peer: Peer, address: str, port: int) -> PeerState:
     listener = socket.socket()
     # Needed by stop_listening: without it the accepted connections keep the port from being bound again.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((address, 0))
+    listener.bind((address, port))
     # The kernel takes one connection more than the backlog says.
     listener.listen(0 if peer.listening is Listening.QUEUE_FULL else 128)
     listener.settimeout(0)
@@ -264,11 +267,17 @@ def _open_peer(peer: Peer, number: int) -> PeerState:
 
 
 @contextlib.contextmanager
-def running(peers: Sequence[Peer]) -> Iterator[Mapping[str, PeerState]]:
-    """Serve peers while the body runs; yields their states by name. Raises what a behaviour did wrong."""
+def running(
+    peers: Sequence[Peer], *, network: str = "127.77", has_one_port: bool = False
+) -> Iterator[Mapping[str, PeerState]]:
+    """Serve peers while the body runs; yields their states by name. Raises what a behaviour did wrong.
+
+    network: how their addresses begin; has_one_port: whether all listen on the same port, so that they can be swept as
+    one range.
+    """
     if len({peer.name for peer in peers}) != len(peers):
         raise ValueError("two peers have one name")
-    service = _Service(peers)
+    service = _Service(peers, network=network, has_one_port=has_one_port)
     thread = threading.Thread(target=service.run, name="hostile-peers")
     thread.start()
     try:

@@ -27,6 +27,9 @@ from typer.testing import CliRunner
 
 from scanner import __version__
 from scanner.cli import EXIT_FAULT, app
+from tests.farm import farm
+from tests.hostile.peers import PEERS
+from tests.hostile.runner import running
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SCHEMA = json.loads((files("scanner.reports") / "report.schema.json").read_text(encoding="utf-8"))
@@ -459,6 +462,237 @@ def test_a_second_interrupt_stops_at_once_without_a_traceback(silent):
         _, errors = child.communicate(timeout=20)
     assert child.returncode in {1, 3, 130, -signal.SIGINT}
     assert "Traceback" not in errors
+
+
+# --- ranges -----------------------------------------------------------------------------------------------------
+
+SWEEP = (*FAST, "--confirm", "none", "--rate", "0", "--per-net", "0", "--processes", "1")
+
+
+@pytest.fixture(scope="module")
+def servers():
+    with farm() as running_farm:
+        yield running_farm
+
+
+@pytest.fixture(scope="module")
+def hanging():
+    """A server that takes connections and says nothing, for longer than the tests wait."""
+    (peer,) = [peer for peer in PEERS if peer.name == "silence"]
+    with running([peer], network="127.79") as states:
+        yield f"{states['silence'].address}:{states['silence'].port}"
+
+
+@contextmanager
+def started(*arguments, **more):
+    """Start the program; it does not outlive the block."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ENTRA_TLS", "COLUMNS"))}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL, **more}
+    with subprocess.Popen([*PROGRAM, *map(str, arguments)], env=kept, text=True, **pipes) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
+def test_hosts_come_as_lines_while_the_scan_goes_on(servers, hanging):
+    options = (*SWEEP, "--timeout", "8", "--jsonl", "-")
+    with started("scan", hanging, *servers.arguments(), *options) as child:
+        early = [json.loads(child.stdout.readline()) for _ in servers.states]
+        assert child.poll() is None  # the silent one has seconds left
+        rest, errors = child.communicate(timeout=60)
+    late = [json.loads(line) for line in rest.splitlines()]
+    assert child.returncode == 1, errors
+    assert servers.wrong(early) == {}
+    # The silent host is the last line, and standard output has nothing but lines.
+    assert [host["name"] for host in late] == [hanging.rpartition(":")[0]]
+    assert {verdict["state"] for verdict in late[0]["verdicts"]} == {"unknown"}
+    assert [finding["severity"] for finding in early[0]["findings"]] == []
+    (old,) = {tuple(finding["rule"] for finding in host["findings"]) for host in early if host["findings"]}
+    assert len(old) > 1
+    assert "13 hosts: 8 ready, 4 not ready, 1 unknown." in errors
+
+
+def test_lines_in_a_file_are_the_hosts_of_the_report(servers, tmp_path):
+    run("scan", *servers.arguments(), *SWEEP, "--jsonl", "hosts.jsonl", "--json", "r.json", cwd=tmp_path, code=1)
+    hosts = [json.loads(line) for line in (tmp_path / "hosts.jsonl").read_text(encoding="utf-8").splitlines()]
+    report = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(SCHEMA).validate(report)
+    findings = [finding for host in hosts for finding in host.pop("findings")]
+    by_name = {host["name"]: host for host in hosts}
+    assert len(by_name) == len(hosts) == 12
+    assert by_name == {host["name"]: host for host in report["hosts"]}
+    assert sorted(map(json.dumps, findings)) == sorted(map(json.dumps, report["findings"]))
+    run("scan", "127.0.0.1:1", *SWEEP, "--jsonl", tmp_path / "missing" / "hosts.jsonl", code=2)
+
+
+def test_progress_for_other_programs(servers, tmp_path):
+    options = (*SWEEP, "--progress", "json", "--json", "r.json", "--quiet")
+    done = run("scan", *servers.arguments(named=2), *options, cwd=tmp_path, code=1)
+    report = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    *events, last = map(json.loads, done.stderr.splitlines())
+    assert done.stdout == ""
+    assert events
+    assert {event["event"] for event in events} <= {"progress", "note"}
+    assert last["event"] == "finished"
+    assert {event["run"] for event in (*events, last)} == {report["run"]["id"]}
+    # 62 addresses of the /26, of which two are asked by name; 12 of all have a server.
+    assert last["addresses"] == {"done": 60, "total": 60}
+    assert last["hosts"] == {"done": 2, "total": 2}
+    assert (last["listeners"], last["tls_endpoints"]) == (10, 12)
+    enabled = [label for address in servers.states for label in servers.enabled(address)]
+    assert last["versions"] == {label: enabled.count(label) for label in last["versions"]}
+    assert last["connections"] == sum(last["endings"].values())
+    assert last["endings"]["refused"] == 50
+    assert last["rate"]["asked"] == 0
+
+
+def test_progress_is_told_though_quiet_only_where_that_was_asked_for(modern):
+    assert run("scan", modern, *FAST, "--quiet", "--progress", "none", code=0).stderr == ""
+    assert run("scan", modern, *FAST, "--quiet", code=0).stderr == ""
+    lines = run("scan", modern, *FAST, "--quiet", "--progress", "json", code=0).stderr.splitlines()
+    assert json.loads(lines[-1])["event"] == "finished"
+
+
+def test_public_addresses_are_refused_before_anything_else_happens(tmp_path):
+    """With a scan that can't be begun: it would be a fault of the program's, with a code of its own."""
+    child = (
+        "import scanner.terminal, scanner.cli, socket, sys\n"
+        "def fail(*_a, **_k): raise RuntimeError('contacted')\n"
+        "scanner.terminal.run_scan = socket.socket = socket.create_connection = socket.getaddrinfo = fail\n"
+        "scanner.cli.main()\n"
+    )
+
+    def refused(*arguments):
+        done = subprocess.run(
+            [sys.executable, "-c", child, "scan", *arguments], capture_output=True, text=True, check=False, cwd=tmp_path
+        )
+        return done.returncode, flat(done.stderr)
+
+    for more in ((), ("--db", "runs.sqlite", "--json", "r.json"), ("--quiet",), ("--shard", "1/8")):
+        code, errors = refused("8.8.0.0-8.8.1.43", *more)
+        assert code == 2
+        assert "the ranges hold 300 public addresses" in errors
+        assert "--i-am-authorised" in errors
+    assert not list(tmp_path.iterdir())
+    assert refused("8.8.0.0-8.8.1.43", "--i-am-authorised")[0] == EXIT_FAULT
+    assert refused("8.8.0.0/24")[0] == EXIT_FAULT
+    # The plan is only looked at.
+    done = run("scan", "8.8.0.0-8.8.1.43", "--dry-run", code=0)
+    assert "Nothing was contacted." in done.stdout
+
+
+def test_what_an_exclude_file_names_is_not_contacted(servers, tmp_path):
+    excluded = list(servers.states)[:5]
+    (tmp_path / "never.txt").write_text(f"{excluded[0]}\n!{excluded[1]}\n{excluded[2]}-{excluded[4]}  # ours\n")
+    before = servers.connection_counts
+    arguments = (*servers.arguments(named=2), *SWEEP, "--exclude-file", "never.txt", "--json", "r.json")
+    run("scan", *arguments, cwd=tmp_path, code=1)
+    report = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert {host["name"] for host in report["hosts"]} == set(servers.states) - set(excluded)
+    after = servers.connection_counts
+    assert {address for address in servers.states if after[address] == before[address]} == set(excluded)
+    assert "62 targets" in run("scan", *servers.arguments(), "--dry-run", code=0).stdout
+    done = run("scan", *servers.arguments(), "--dry-run", "--exclude-file", "never.txt", cwd=tmp_path, code=0)
+    assert "57 targets" in done.stdout
+
+
+@pytest.mark.parametrize("keep", ["all", "disputed", "none"])
+def test_a_stored_sweep_is_the_same_report(servers, hanging, tmp_path, keep):
+    arguments = (hanging, *servers.arguments(), *SWEEP, "--keep-bytes", keep, "--db", "runs.sqlite")
+    run("scan", *arguments, "--json", "scan.json", "--csv", "scan.csv", "--quiet", cwd=tmp_path, code=1)
+    run("report", "latest", "--db", "runs.sqlite", "--json", "again.json", "--csv", "again.csv", cwd=tmp_path, code=1)
+    assert json.loads((tmp_path / "again.json").read_text()) == json.loads((tmp_path / "scan.json").read_text())
+    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "scan.csv").read_bytes()
+    row = next(line for line in run("runs", "--db", "runs.sqlite", cwd=tmp_path).stdout.splitlines() if "scan" in line)
+    assert row.replace("│", " ").split()[-4:] == ["13", "yes", "entra-drs", "scan"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_sweep_that_was_ended_keeps_what_it_learned_and_is_gone_on_with(servers, tmp_path, number, processes):
+    # 4,094 addresses: in two processes each takes a thousand at a time.
+    options = (*FAST, "--confirm", "none", "--per-net", "0", "--processes", processes, "--db", "runs.sqlite")
+    arguments = (*servers.arguments("127.78.0.0/20", named=2), *options)
+    more = ("--rate", "400", "--jsonl", "-", "--json", "r.json", "--csv", "r.csv")
+    with started("scan", *arguments, *more, cwd=tmp_path) as child:
+        seen = [json.loads(child.stdout.readline())["name"] for _ in range(2)]
+        if number is signal.SIGKILL:
+            time.sleep(3)  # a killed run has lost what it learned in the last two seconds
+        child.send_signal(number)
+        rest, errors = child.communicate(timeout=30)
+    seen += [json.loads(line)["name"] for line in rest.splitlines()]
+    assert "Traceback" not in errors
+    if number is not signal.SIGKILL:
+        assert child.returncode in {1, 3}, errors
+        assert "Stopping: what was learned so far is kept." in errors
+        assert "not complete" in errors
+        report = json.loads((tmp_path / "r.json").read_text())
+        jsonschema.Draft202012Validator(SCHEMA).validate(report)
+        assert report["run"]["is_complete"] is False
+        whole = [host for host in report["hosts"] if host["stopped"] is None]
+        assert sorted(host["name"] for host in whole) == sorted(seen)
+        assert servers.wrong(whole).keys() == servers.states.keys() - set(seen)
+        has_findings = any(finding["severity"] != "info" for finding in report["findings"])
+        assert child.returncode == (1 if has_findings else 3)
+    assert " no " in run("runs", "--db", "runs.sqlite", cwd=tmp_path, code=0).stdout
+    run("report", "latest", "--db", "runs.sqlite", "--json", "half.json", "--allow-unknown", cwd=tmp_path)
+    half = json.loads((tmp_path / "half.json").read_text())
+    done_before = half["summary"]["sweep"]["addresses"]["done"]
+    assert 0 < done_before < 4092
+    before = servers.connection_counts
+    resume = ("scan", "--resume", "latest", "--db", "runs.sqlite")
+    end = (*resume, "--rate", "0", "--json", "end.json", "--progress", "json", "--quiet")
+    done = run(*end, cwd=tmp_path, code=1)
+    report = json.loads((tmp_path / "end.json").read_text())
+    assert report["run"]["id"] == half["run"]["id"]
+    assert report["run"]["is_complete"] is True
+    assert servers.wrong(report["hosts"]) == {}
+    assert report["summary"]["no_listener"] == {"REFUSED": 4082}
+    sweep = report["summary"]["sweep"]
+    assert sweep["addresses"] == {"total": 4092, "done": 4092, "listening": 10}
+    assert sweep["resumed"] is True
+    assert sweep["seed"] == half["summary"]["sweep"]["seed"]
+    # What was done was not done again.
+    stored = [host["name"] for host in half["hosts"] if host["stopped"] is None]
+    assert stored
+    assert all(servers.connection_counts[name] == before[name] for name in stored)
+    assert json.loads(done.stderr.splitlines()[-1])["addresses"]["done"] == 4092 - done_before
+    # And now there is nothing left.
+    assert "is complete: there is nothing to go on with" in flat(run(*resume, cwd=tmp_path, code=2).stderr)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--resume", "latest"), "give --db, and no targets"),
+        (("--resume", "latest", "--db", "runs.sqlite", "a.example"), "give --db, and no targets"),
+        (("--resume", "latest", "--db", "runs.sqlite"), "there is no such database"),
+        (("127.0.0.8/30", "--shard", "3/2"), "--shard takes a part and how many there are"),
+        (("127.0.0.8/30", "--processes", "none"), "--processes takes auto or a number"),
+        (("127.0.0.8/30", "--passes", "0"), "--passes"),
+        (("127.0.0.8/30", "--seed", "-1"), "--seed"),
+        (("127.0.0.8/30", "--keep-bytes", "some"), "--keep-bytes"),
+        (("127.0.0.8/30", "--progress", "xml"), "--progress"),
+        (("127.0.0.8/30", "--exclude-file", "missing.txt"), "missing.txt"),
+    ],
+)
+def test_options_of_ranges_that_can_not_be(tmp_path, more, words):
+    done = run("scan", *more, cwd=tmp_path, code=2)
+    assert words in flat(done.stderr)
+    assert done.stdout == ""
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_processes_end_like_one(servers, tmp_path):
+    summaries = []
+    for processes in ("1", "2"):
+        arguments = (*servers.arguments("127.78.0.0/20", named=2), *SWEEP, "--processes", processes, "--seed", "5")
+        run("scan", *arguments, "--json", "r.json", "--quiet", cwd=tmp_path, code=1)
+        report = json.loads((tmp_path / "r.json").read_text())
+        assert servers.wrong(report["hosts"]) == {}
+        summaries.append(report["summary"])
+    assert summaries[0] == summaries[1]
 
 
 # --- help and documents -----------------------------------------------------------------------------------------

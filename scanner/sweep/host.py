@@ -98,11 +98,12 @@ class LaneHost(Call):
         self.sock = None  # nothing is under way yet
         self.fd = -1
         self.todo: deque[int] | None = deque(range(1, len(self.ports))) if len(self.ports) > 1 else None
-        self.again: list[int] = []  # ports silent in this pass
+        # Tuples: they share the empty one, and a sweep has thousands of hosts of which nothing is known yet.
+        self.again: tuple[int, ...] = ()  # ports silent in this pass
         self.tried = 1  # passes begun
-        self.dead: list[HelloRow] = []  # ports where nothing listens, as the last pass saw them
-        self.rows: list[HelloRow] = []
-        self.walked: list[tuple[int, int, Step]] = []  # (port, pass, where its ladder ended)
+        self.dead: tuple[HelloRow, ...] = ()  # ports where nothing listens, as the last pass saw them
+        self.rows: tuple[HelloRow, ...] = ()
+        self.walked: tuple[tuple[int, int, Step], ...] = ()  # (port, pass, where its ladder ended)
         self.random = b""
         self.local_failures = 0
         self.is_talking = False  # whether it has taken a connection
@@ -120,8 +121,8 @@ class LaneHost(Call):
     def sweep_up(self, *, key: Hashable | None) -> Swept:
         """Return what was learned."""
         if self.dead:
-            self.rows = sorted((*self.rows, *self.dead), key=lambda row: row.request_id)
-            self.dead = []
+            self.rows = tuple(sorted((*self.rows, *self.dead), key=lambda row: row.request_id))
+            self.dead = ()
         return Swept(self, key=key)
 
     def maybe_key(self) -> Hashable | None:
@@ -135,4 +136,4 @@ class LaneHost(Call):
         # In the order asked, as the record has them: a port may be refused before the others were asked, or after.
         rows = sorted((*self.rows, *self.dead), key=lambda row: row.request_id)
         order = tuple((row.endpoint, row.ending, row.os_error) for row in rows)
-        return id(self.place.template), tuple(walked), order
+        return id(self.place.template), walked, order

@@ -385,7 +385,7 @@ class Lane:
             self._on_nobody(host, ending)
             return
         row = self._row(host, question)
-        host.rows.append(row)
+        host.rows += (row,)
         if step is host.steps.begin:
             self._counters.listeners += 1
         key = host.key or reply_key(host.received, ending, host.os_error, was_sent=host.was_sent)
@@ -400,7 +400,7 @@ class Lane:
         elif known.question is not None:
             self._ready.append(host)
         else:
-            host.walked.append((host.port_at, host.tried, known))
+            host.walked += ((host.port_at, host.tried, known),)
             self._next_port(host)
 
     def _row(self, host: LaneHost, question: Question) -> HelloRow:
@@ -446,19 +446,19 @@ class Lane:
     def _on_nobody(self, host: LaneHost, ending: Ending) -> None:
         """Take note of a port where nothing listens, or nothing answered in this pass."""
         if ending is not Ending.REFUSED and host.tried < self._settings.passes:
-            host.again.append(host.port_at)
+            host.again += (host.port_at,)
         elif len(host.ports) == 1:  # nearly always, and then nobody will want to see the row
             self._tell_absent(host, {_NOBODY[ending]})
             return
         else:
             question = host.steps.begin.question
             assert question is not None  # noqa: S101  # for the type checker: a ladder begins with one
-            host.dead.append(self._row(host, question))
+            host.dead += (self._row(host, question),)
         self._next_port(host)
 
     def _next_port(self, host: LaneHost) -> None:
         if not host.todo and host.again:
-            host.todo, host.again = deque(host.again), []
+            host.todo, host.again = deque(host.again), ()
             host.tried += 1
             host.turn_to(host.todo.popleft())
             self._waiting.add(host, time.monotonic() + _AGAIN_AFTER_S)

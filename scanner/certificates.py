@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, r
 from cryptography.utils import CryptographyDeprecationWarning
 
 from scanner.model.runs import Certificate, TrustResult
-from scanner.trust_stores import TrustStore, read_trust_stores
+from scanner.trust_stores import find_errors, read_trust_stores
 from scanner.untrusted import clean_text
 
 MAX_TEXT_CHARS = 500
@@ -42,44 +42,95 @@ def describe_chain(chain_der: tuple[bytes, ...], *, server_name: str | None, add
     (RFC 9525 section 4: an iPAddress entry of subjectAltName). at is the time to judge validity for, aware, and is
     used to the minute. What can't be read is in parse_error, and the fields concerned are empty.
     """
-    return _describe_once(tuple(chain_der), server_name, address, at.astimezone(UTC).replace(second=0, microsecond=0))
+    chain_der = tuple(chain_der)
+    if not chain_der:
+        return _unreadable(b"", 0, "the peer sent no certificate")
+    certificate, own_name = _read_leaf(chain_der)
+    if certificate.not_before is None or certificate.not_after is None:
+        return certificate
+    at = at.astimezone(UTC).replace(second=0, microsecond=0)
+    # First with a name and a time of the certificate's own: that tells an unknown authority from a wrong name or date,
+    # and is the same for every host with this chain, so that one verification serves a whole farm or range.
+    own_at = at if certificate.not_before <= at <= certificate.not_after else certificate.not_before
+    described = _describe_for_itself(chain_der, own_name, own_at)
+    peer = server_name or address
+    if (peer, at) == (own_name, own_at) or not any(result.is_trusted for result in described.trust):
+        return described
+    return _describe_for_peer(chain_der, own_name, own_at, peer, at)
 
 
 # Every version of one endpoint is confirmed by a handshake of its own, and farms share certificates: the same chain
-# comes many times, mostly within the minute.
+# comes many times, mostly within the minute. So what is learned of it is kept, step by step.
+
+
 @lru_cache(maxsize=512)
-def _describe_once(chain_der: tuple[bytes, ...], server_name: str | None, address: str, at: datetime) -> Certificate:
-    if not chain_der:
-        return _unreadable(b"", 0, "the peer sent no certificate")
+def _describe_for_itself(chain_der: tuple[bytes, ...], own_name: str, at: datetime) -> Certificate:
+    stores = read_trust_stores()
+    with _unwarned():
+        try:
+            leaf, intermediates = _load(chain_der)
+            subject = _subject(own_name)
+        except ValueError as error:  # an intermediate that is no DER, a name that is no host name
+            errors: tuple[str | None, ...] = (f"{error}" or type(error).__name__,) * len(stores)
+        else:
+            errors = find_errors(stores, leaf, intermediates, subject, at)
+    cleaned = {error: None if error is None else _clean_error(error) for error in set(errors)}
+    return replace(
+        _read_leaf(chain_der)[0],
+        trust=tuple(
+            TrustResult(store=store.name, store_version=store.version, is_trusted=error is None, error=cleaned[error])
+            for store, error in zip(stores, errors, strict=True)
+        ),
+    )
+
+
+@lru_cache(maxsize=512)
+def _describe_for_peer(
+    chain_der: tuple[bytes, ...], own_name: str, own_at: datetime, peer: str, at: datetime
+) -> Certificate:
+    """Describe a chain that some stores accept for the name and time of its own.
+
+    Name and date are looked at before any root is: so one of these stores speaks for all of them.
+    """
+    described = _describe_for_itself(chain_der, own_name, own_at)
+    accepting = next(result.store for result in described.trust if result.is_trusted)
+    store = next(store for store in read_trust_stores() if store.name == accepting)
+    with _unwarned():
+        try:
+            error = store.maybe_error(*_load(chain_der), _subject(peer), at)
+        except ValueError as trouble:  # a name that is no host name
+            error = f"{trouble}" or type(trouble).__name__
+    if error is None:
+        return described
+    return _refuse_peer(chain_der, own_name, own_at, ISSUER_IS_KNOWN + _clean_error(error))
+
+
+@lru_cache(maxsize=512)
+def _refuse_peer(chain_der: tuple[bytes, ...], own_name: str, own_at: datetime, error: str) -> Certificate:
+    described = _describe_for_itself(chain_der, own_name, own_at)
+    trust = (
+        replace(result, is_trusted=False, error=error) if result.is_trusted else result for result in described.trust
+    )
+    return replace(described, trust=tuple(trust))
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
     # cryptography warns of serial numbers that are not positive, and of whatever else it means to refuse one day. The
     # certificates are the peer's (and one root in the stores has such a serial), so nobody here can act on it.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CryptographyDeprecationWarning)
-        return _describe(chain_der, server_name, address, at)
-
-
-def _describe(chain_der: tuple[bytes, ...], server_name: str | None, address: str, at: datetime) -> Certificate:
-    certificate, own_name = _read_leaf(chain_der)
-    if certificate.not_before is None or certificate.not_after is None:
-        return certificate
-    # First with a name and a time of the certificate's own: that tells an unknown authority from a wrong name or date,
-    # and is the same for every host with this chain, so that one verification serves a whole farm or range.
-    is_valid = certificate.not_before <= at <= certificate.not_after
-    errors = list(_verification_errors(chain_der, own_name, at if is_valid else certificate.not_before))
-    if None in errors:
-        for index, error in enumerate(_verification_errors(chain_der, server_name or address, at)):
-            if errors[index] is None and error is not None:
-                errors[index] = ISSUER_IS_KNOWN + error
-    trust = tuple(
-        TrustResult(store=store.name, store_version=store.version, is_trusted=error is None, error=error)
-        for store, error in zip(read_trust_stores(), errors, strict=True)
-    )
-    return replace(certificate, trust=trust)
+        yield
 
 
 @lru_cache(maxsize=512)
 def _read_leaf(chain_der: tuple[bytes, ...]) -> tuple[Certificate, str]:
     """Return what the leaf says, its trust not judged, and a name it is valid for; _NOBODY where it has none."""
+    with _unwarned():
+        return _read_unwarned(chain_der)
+
+
+def _read_unwarned(chain_der: tuple[bytes, ...]) -> tuple[Certificate, str]:
     try:
         leaf = x509.load_der_x509_certificate(chain_der[0])
         subject, issuer = _clean(leaf.subject.rfc4514_string()), _clean(leaf.issuer.rfc4514_string())
@@ -142,15 +193,11 @@ def _key_text(leaf: x509.Certificate) -> str:
             return f"unknown ({leaf.public_key_algorithm_oid.dotted_string})"
 
 
-@lru_cache(maxsize=512)
-def _verification_errors(chain_der: tuple[bytes, ...], peer: str, at: datetime) -> tuple[str | None, ...]:
-    """Return for each store why it does not accept the chain for the peer (name or address); None where it does."""
-    try:
-        leaf, *intermediates = (x509.load_der_x509_certificate(der) for der in chain_der)
-        subject = _subject(peer)
-    except ValueError as error:  # an intermediate that is no DER, a name that is no host name
-        return (_clean(f"{error}" or type(error).__name__),) * len(read_trust_stores())
-    return tuple(_verification_error(store, leaf, intermediates, subject, at) for store in read_trust_stores())
+@lru_cache(maxsize=64)
+def _load(chain_der: tuple[bytes, ...]) -> tuple[x509.Certificate, list[x509.Certificate]]:
+    """Return leaf and intermediates; raises ValueError."""
+    leaf, *intermediates = map(x509.load_der_x509_certificate, chain_der)
+    return leaf, intermediates
 
 
 def _concrete(name: x509.DNSName | x509.IPAddress) -> str:
@@ -159,19 +206,7 @@ def _concrete(name: x509.DNSName | x509.IPAddress) -> str:
     return "a" + text[1:] if text.startswith("*.") else text
 
 
-def _verification_error(
-    store: TrustStore,
-    leaf: x509.Certificate,
-    intermediates: Sequence[x509.Certificate],
-    peer: x509.DNSName | x509.IPAddress,
-    at: datetime,
-) -> str | None:
-    try:
-        error = store.maybe_error(leaf, intermediates, peer, at)
-    except Exception as trouble:  # noqa: BLE001 - names that are no host names, odd keys
-        return _clean(f"{trouble}" or type(trouble).__name__)
-    if error is None:
-        return None
+def _clean_error(error: str) -> str:
     # The library adds the certificate's own text in brackets, which is shown elsewhere, and bounded there.
     text = (error or "not trusted").removeprefix("validation failed: ")
     return _clean(text.split(" (encountered processing", 1)[0])

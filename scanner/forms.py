@@ -5,6 +5,9 @@ the second host of a kind is judged with placeholders in their stead, and the te
 filled in. That filling in gives what judging gives is proven with that second host, which is judged both ways; a form
 that fails is not used. The first host of a kind is just judged, as most kinds that a hostile network thinks up have no
 second.
+
+What a host's certificates say decides nothing where the role has no checks, and differs from host to host: they are
+described for each, and filled in.
 """
 
 from __future__ import annotations
@@ -21,12 +24,13 @@ from types import MappingProxyType
 from typing import Final
 
 from scanner.answers import Answer, read_answer
+from scanner.judge import describe_certificates
 from scanner.model.exchange import Exchange, Probe
 from scanner.model.runs import HostRecord, Run
 from scanner.model.subjects import Endpoint, Role
 from scanner.model.verdicts import Severity
 from scanner.policy import Policy
-from scanner.reports.objects import render_line
+from scanner.reports.objects import render_certificates, render_line
 from scanner.results import JudgedHost, judge_to_json
 
 MOST_FORMS = 2_000
@@ -38,11 +42,13 @@ _TEXT = "\ue0f0t\ue0f1"
 _ADDRESS_4 = "\ue0f0a\ue0f1"
 _ADDRESS_6 = "\ue0f0:\ue0f1"
 """An IPv6 address has a colon, which puts brackets around it in a locator."""
+_CERTIFICATES = "\ue0f0c{}\ue0f1"
+"""The list of certificates of the endpoint of that number."""
 _PLACES = {_HOST: 0, _ADDRESS_4: 1, _ADDRESS_6: 1, _TEXT: 2}
 # Of the year 1, and a second apart: microseconds are lost where such a time is taken as a float.
 _TIMES_FROM = datetime(1, 1, 1, 0, 0, 0, 1, tzinfo=UTC)
 _MOST_TIMES = 10_000
-_PLACEHOLDER = re.compile("(\ue0f0[hat:]\ue0f1|0001-01-01T..:..:..\\.000001\\+00:00)")
+_PLACEHOLDER = re.compile("(\ue0f0(?:[hat:]|c[0-9]+)\ue0f1|0001-01-01T..:..:..\\.000001\\+00:00)")
 
 _PLAIN = re.compile(r"[0-9A-Za-z.:/_-]*")
 """Text that JSON leaves as it is."""
@@ -66,6 +72,9 @@ _facts_of = attrgetter(
     "sent_bytes",
 )
 """All of an Answer but its time."""
+
+_engine_facts_of = attrgetter("engine", "completed", "cipher_suite", "client_certificate_requested", "error")
+"""All of an EngineReport but the certificates."""
 
 
 class _Slotted:
@@ -98,6 +107,8 @@ class _Form:
     """The target's text where a range gave it, None where it is the host's name."""
     times: tuple[int, ...]
     """Exchanges whose times are in the text, by their place in the record."""
+    certified: tuple[int, ...]
+    """Endpoints with certificates to fill in, by their place in the record."""
     pairs: tuple[tuple[int, int], ...]
     """Exchanges of one endpoint: the first must be the earlier, as newer statements may count for more."""
 
@@ -109,9 +120,18 @@ class _Form:
         """See holds_in_micros."""
         return all(times[one] < times[other] for one, other in self.pairs)
 
-    def fill(self, position: int, host: str, address: str, text: str, times: Iterable[str]) -> JudgedHost:
-        """Return the host of this form. times: the texts of self.times."""
-        values = [_escape(host), _escape(address), _escape(text), *times]
+    def fill(
+        self,
+        position: int,
+        host: str,
+        address: str,
+        text: str,
+        times: Iterable[str],
+        *,
+        certificates: Iterable[str] = (),
+    ) -> JudgedHost:
+        """Return the host of this form. times: the texts of self.times; certificates: of self.certified, as JSON."""
+        values = [_escape(host), _escape(address), _escape(text), *times, *certificates]
         like = self.like
         return JudgedHost(
             position,
@@ -153,12 +173,8 @@ class Forms:
         key = _key_of(record, read)
         form = self._recall(key)
         if isinstance(form, _Form):
-            times = [exchange.started_at for exchange in record.exchanges]
-            if not form.holds(times):
-                return self._judge(position, record, answers)
-            target = record.target
-            texts = (times[at].isoformat() for at in form.times)
-            return form.fill(position, target.host, record.endpoints[0].address, target.text, texts)
+            filled = _maybe_fill(form, position, record)
+            return self._judge(position, record, answers) if filled is None else filled
         judged = self._judge(position, record, answers)
         if form is None:
             self._keep(key, _SEEN)
@@ -221,10 +237,19 @@ class Forms:
         stand_in, stand_in_answers = _put_placeholders(record, answers)
         times = [exchange.started_at.isoformat() for exchange in stand_in.exchanges]
         like = self._judge(0, stand_in, stand_in_answers)
+        certified = {
+            at: _CERTIFICATES.format(at)
+            for at, endpoint in enumerate(record.endpoints)
+            if any(each.engine is not None and each.request.endpoint == endpoint for each in record.exchanges)
+        }
+        for at, placeholder in certified.items():
+            text = _render_certificates(stand_in.endpoints[at], stand_in.exchanges)
+            like = replace(like, json=like.json.replace(text, placeholder))
         texts = (like.json, *(text for _, text in like.findings))
         used = {text for each in texts for text in _PLACEHOLDER.findall(each)}
         times_used = tuple(at for at, text in enumerate(times) if text in used)
-        places = _PLACES | {times[at]: len(set(_PLACES.values())) + nth for nth, at in enumerate(times_used)}
+        filled_in = (*(times[at] for at in times_used), *certified.values())
+        places = _PLACES | {text: nth for nth, text in enumerate(filled_in, start=len(set(_PLACES.values())))}
         by_endpoint: dict[Endpoint, list[int]] = {}
         for at, exchange in enumerate(record.exchanges):
             by_endpoint.setdefault(exchange.request.endpoint, []).append(at)
@@ -236,19 +261,31 @@ class Forms:
                 like=like,
                 template_text=None if target.text == target.host else target.text,
                 times=times_used,
+                certified=tuple(certified),
                 pairs=tuple(pair for own in by_endpoint.values() for pair in pairwise(own)),
             )
         except KeyError:  # something that looks like a placeholder and is none
             return None
-        began = [exchange.started_at for exchange in record.exchanges]
-        filled = form.fill(
-            judged.position,
-            target.host,
-            record.endpoints[0].address,
-            target.text,
-            (began[at].isoformat() for at in times_used),
-        )
-        return form if form.holds(began) and filled == judged else None
+        return form if _maybe_fill(form, judged.position, record) == judged else None
+
+
+def _maybe_fill(form: _Form, position: int, record: HostRecord) -> JudgedHost | None:
+    """Return the record's host, of that form; None where the times of its exchanges are in another order."""
+    times = [exchange.started_at for exchange in record.exchanges]
+    if not form.holds(times):
+        return None
+    try:
+        certificates = [_render_certificates(record.endpoints[at], record.exchanges) for at in form.certified]
+    except Exception:  # noqa: BLE001  # a bug of ours on these bytes: judging says so and copes
+        return None
+    target, texts = record.target, (times[at].isoformat() for at in form.times)
+    return form.fill(position, target.host, record.endpoints[0].address, target.text, texts, certificates=certificates)
+
+
+def _render_certificates(endpoint: Endpoint, exchanges: Iterable[Exchange]) -> str:
+    """Return ``certificates`` of an endpoint, as they stand in its host's line of JSON."""
+    own = [each for each in exchanges if each.engine is not None and each.request.endpoint == endpoint]
+    return render_certificates(describe_certificates(endpoint, own))
 
 
 def _maybe_read(record: HostRecord, answers: Mapping[int, Answer]) -> list[Answer] | None:
@@ -265,9 +302,9 @@ def _maybe_read(record: HostRecord, answers: Mapping[int, Answer]) -> list[Answe
     for exchange in exchanges:
         request = exchange.request
         if (
-            request.probe is not Probe.HELLO
+            request.probe is Probe.HTTP
             or request.version is None
-            or exchange.engine is not None
+            or (request.probe is Probe.HELLO and exchange.engine is not None)
             or request.endpoint not in endpoints
         ):
             return None
@@ -289,6 +326,13 @@ def _key_of(record: HostRecord, answers: Sequence[Answer]) -> Hashable:
         tuple([(endpoint.port, endpoint.upgrade, endpoint.is_optional) for endpoint in record.endpoints]),
         tuple([places[exchange.request.endpoint] for exchange in record.exchanges]),
         tuple(map(_facts_of, answers)),
+        tuple(
+            [
+                (at, None if exchange.engine is None else _engine_facts_of(exchange.engine))
+                for at, exchange in enumerate(record.exchanges)
+                if exchange.request.probe is Probe.HANDSHAKE
+            ]
+        ),
     )
 
 
@@ -306,10 +350,17 @@ def _put_placeholders(record: HostRecord, answers: Sequence[Answer]) -> tuple[Ho
         for endpoint in record.endpoints
     }
 
+    places = {endpoint: at for at, endpoint in enumerate(record.endpoints)}
+
     def stand_in(at: int, exchange: Exchange) -> Exchange:
         # The order of the exchanges of an endpoint is that of their times: see _Form.pairs.
         request = replace(exchange.request, id=at, endpoint=endpoints[exchange.request.endpoint])
-        return replace(exchange, request=request, started_at=_TIMES_FROM + timedelta(seconds=at))
+        engine = exchange.engine
+        if engine is not None:
+            # No certificate can be read from this, but its text is to be found by its fingerprint.
+            chain = (_CERTIFICATES.format(places[exchange.request.endpoint]).encode(),)
+            engine = replace(engine, chain_der=chain)
+        return replace(exchange, request=request, started_at=_TIMES_FROM + timedelta(seconds=at), engine=engine)
 
     exchanges = tuple(stand_in(at, exchange) for at, exchange in enumerate(record.exchanges))
     return (

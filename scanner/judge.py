@@ -205,7 +205,7 @@ def _judge_endpoint(
         verdicts=verdicts,
         gaps=tuple(item for item in evidence if isinstance(item, Gap)),
         handshakes=_handshakes(exchanges),
-        certificates=_certificates(endpoint, exchanges),
+        certificates=describe_certificates(endpoint, exchanges),
         connection_count=sum(1 for exchange in exchanges if exchange.request.probe is not Probe.HTTP),
     )
 
@@ -233,7 +233,8 @@ def _handshakes(exchanges: Sequence[Exchange]) -> tuple[Handshake, ...]:
     return tuple(best[version] for version in sorted(best))
 
 
-def _certificates(endpoint: Endpoint, exchanges: Sequence[Exchange]) -> tuple[Certificate, ...]:
+def describe_certificates(endpoint: Endpoint, exchanges: Iterable[Exchange]) -> tuple[Certificate, ...]:
+    """Return the different leaves that the exchanges of one endpoint saw, in the order seen."""
     seen: dict[bytes, Certificate] = {}
     for exchange in exchanges:
         if exchange.engine is None or not exchange.engine.chain_der:

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, cached_property, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -32,7 +32,11 @@ _DATED = frozenset({"microsoft_windows", "mozilla_nss"})
 """Stores without a version of their own: the date they were fetched stands for it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+_NO_ISSUER = "all candidates exhausted with no interior errors"
+"""How cryptography's error ends where no certificate at hand has the issuer's name at the end of the last path."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class TrustStore:
     """The root certificates that one platform trusts."""
 
@@ -40,8 +44,21 @@ class TrustStore:
     """``Mozilla``."""
     version: str
     """Version, or the date it was fetched."""
-    roots: Store
+    roots: tuple[x509.Certificate, ...]
     """The root certificates."""
+
+    # Building these takes milliseconds, and most chains need few of them.
+    @cached_property
+    def _store(self) -> Store:
+        return Store(list(self.roots))
+
+    @cached_property
+    def _own(self) -> frozenset[x509.Certificate]:
+        return frozenset(self.roots)
+
+    def has(self, certificate: x509.Certificate) -> bool:
+        """Return whether it is one of the roots."""
+        return certificate in self._own
 
     def maybe_error(
         self,
@@ -50,16 +67,54 @@ class TrustStore:
         peer: x509.DNSName | x509.IPAddress,
         at: datetime,
     ) -> str | None:
-        """Return why the chain is not accepted for the peer at that time (aware), or None where it is.
-
-        Raises whatever cryptography raises for a certificate that it can't use at all.
-        """
-        verifier = PolicyBuilder().store(self.roots).time(at).build_server_verifier(peer)
+        """Return why the chain is not accepted for the peer at that time (aware), or None where it is."""
         try:
-            verifier.verify(leaf, list(intermediates))
-        except VerificationError as error:
-            return str(error)
+            _find_path(self._store, leaf, intermediates, peer, at)
+        except Exception as error:  # noqa: BLE001 - names that are no host names, odd keys: of many types
+            return str(error) or type(error).__name__
         return None
+
+
+def find_errors(
+    stores: tuple[TrustStore, ...],
+    leaf: x509.Certificate,
+    intermediates: Sequence[x509.Certificate],
+    peer: x509.DNSName | x509.IPAddress,
+    at: datetime,
+) -> tuple[str | None, ...]:
+    """Return what maybe_error of each store returns.
+
+    One verification against all the roots answers for most stores. A path that ends in a root is one for every store
+    that has the root. And as roots are tried before what the peer sent, no store's root was tried last where the last
+    path ended for want of an issuer: each store by itself would have said the same.
+    """
+    try:
+        root = _find_path(_open_union(stores), leaf, intermediates, peer, at)[-1]
+    except VerificationError as error:
+        text = str(error)
+        if text.endswith(_NO_ISSUER):
+            return (text,) * len(stores)
+    except Exception:  # noqa: BLE001, S110 - see maybe_error; another store's root may have come before what is odd
+        pass
+    else:
+        return tuple(None if store.has(root) else store.maybe_error(leaf, intermediates, peer, at) for store in stores)
+    return tuple(store.maybe_error(leaf, intermediates, peer, at) for store in stores)
+
+
+def _find_path(
+    store: Store,
+    leaf: x509.Certificate,
+    intermediates: Sequence[x509.Certificate],
+    peer: x509.DNSName | x509.IPAddress,
+    at: datetime,
+) -> list[x509.Certificate]:
+    """Return the certificates from leaf to root; raises VerificationError, and others for what can't be used at all."""
+    return PolicyBuilder().store(store).time(at).build_server_verifier(peer).verify(leaf, list(intermediates))
+
+
+@lru_cache(maxsize=1)
+def _open_union(stores: tuple[TrustStore, ...]) -> Store:
+    return Store(list(dict.fromkeys(root for store in stores for root in store.roots)))
 
 
 @cache
@@ -84,5 +139,5 @@ def read_trust_store(path: Path, *, name: str, version: str) -> TrustStore:
     with warnings.catch_warnings():
         # One root in the stores has a serial number that cryptography warns of; nobody here can act on it.
         warnings.simplefilter("ignore", CryptographyDeprecationWarning)
-        roots = Store(x509.load_pem_x509_certificates(path.read_bytes()))
+        roots = tuple(x509.load_pem_x509_certificates(path.read_bytes()))
     return TrustStore(name=name, version=version, roots=roots)

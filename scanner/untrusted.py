@@ -13,9 +13,11 @@ def clean_text(text: str, *, max_chars: int) -> str:
 
     Safe against terminals only: HTML must still be escaped where it is rendered.
     """
-    cut = text[:max_chars]
-    cleaned = "".join(
-        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(character) in _UNSAFE_CATEGORIES else character
-        for character in cut
-    )
+    cleaned = text[:max_chars]
+    # What Python calls printable is in none of these categories. Most text is, and this is quick.
+    if not cleaned.isprintable():
+        cleaned = "".join(
+            "\N{REPLACEMENT CHARACTER}" if unicodedata.category(character) in _UNSAFE_CATEGORIES else character
+            for character in cleaned
+        )
     return cleaned if len(text) <= max_chars else cleaned[:-1] + "\N{HORIZONTAL ELLIPSIS}"

@@ -115,8 +115,9 @@ def trusting(authority, monkeypatch, tmp_path):
 
 
 def _forget():
-    certificates._describe_once.cache_clear()
-    certificates._verification_errors.cache_clear()
+    certificates._describe_for_itself.cache_clear()
+    certificates._describe_for_peer.cache_clear()
+    certificates._refuse_peer.cache_clear()
 
 
 def _openssl(*arguments, cwd, **options):
@@ -247,7 +248,7 @@ def test_each_chain_is_verified_once_a_minute(authority, trusting):
     leaf = authority.leaf("sts.example.test")
     for second in range(30):
         _describe(leaf, at=AT + timedelta(seconds=second))
-    assert certificates._describe_once.cache_info().misses == 1
+    assert _verified_counts() == (1, 0)  # the name asked for is the certificate's first
 
 
 def test_a_chain_that_no_store_accepts_is_verified_once_for_all_hosts_that_send_it(authority):
@@ -255,7 +256,57 @@ def test_a_chain_that_no_store_accepts_is_verified_once_for_all_hosts_that_send_
     _forget()
     for number in range(20):
         _describe(leaf, server_name=None, address=f"192.0.2.{number}")
-    assert certificates._verification_errors.cache_info().misses == 1
+    assert _verified_counts() == (1, 0)
+
+
+def test_a_chain_that_a_store_accepts_is_looked_at_again_for_each_peer(authority, trusting):
+    leaf = authority.leaf("sts.example.test", "192.0.2.1", "192.0.2.2")
+    for address, is_trusted in (("192.0.2.1", True), ("192.0.2.2", True), ("192.0.2.3", False)) * 2:
+        [result] = _describe(leaf, server_name=None, address=address).trust
+        assert result.is_trusted is is_trusted
+    assert _verified_counts() == (1, 3)
+
+
+def _verified_counts():
+    return tuple(
+        cached.cache_info().misses for cached in (certificates._describe_for_itself, certificates._describe_for_peer)
+    )
+
+
+@pytest.mark.parametrize(
+    ("server_name", "at"),
+    [
+        ("sts.example.test", AT),
+        ("other.example.test", AT),
+        ("sts.example.test", END + timedelta(days=1)),
+        ("192.0.2.7", AT),
+        ("no_name", AT),
+    ],
+)
+def test_stores_that_differ_answer_as_each_does_by_itself(authority, monkeypatch, tmp_path, server_name, at):
+    between = Authority("Example Issuing CA", parent=authority)
+    roots = {
+        "Windows": [authority.certificate],
+        "Java": [Authority("Unused").certificate],
+        "Mozilla": [between.certificate],
+        "Apple": [Authority().certificate, authority.certificate],  # another root of the same name
+        "Android": [Authority().certificate],
+    }
+    stores = []
+    for name, own in roots.items():
+        path = tmp_path / f"{name}.pem"
+        path.write_text("".join(ssl.DER_cert_to_PEM_cert(der) for der in _der(*own)))
+        stores.append(read_trust_store(path, name=name, version="1"))
+    leaf = between.leaf("sts.example.test", "192.0.2.7")
+    for chain in ([leaf, between.certificate], [leaf], [authority.leaf("sts.example.test")], [between.certificate]):
+
+        def results(asked, chain=chain):
+            monkeypatch.setattr(certificates, "read_trust_stores", lambda: asked)
+            _forget()
+            return _describe(*chain, server_name=server_name, at=at).trust
+
+        assert results(tuple(stores)) == tuple(results((store,))[0] for store in stores)
+    _forget()
 
 
 def test_no_certificate_at_all_is_said():

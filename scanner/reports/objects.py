@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from scanner.model.evidence import Gap, Observation, State
@@ -18,6 +19,8 @@ SCHEMA = 1
 
 JsonObject = dict[str, Any]
 
+_MOST_NAMES = 50
+"""Certificates with more are rendered each time: their texts are too long to keep hundreds."""
 _STATES = {state.value[0]: state for state in State}
 
 
@@ -207,6 +210,22 @@ def _certificate(certificate: Certificate) -> JsonObject:
         ],
         "parse_error": certificate.parse_error,
     }
+
+
+def render_certificates(certificates: Iterable[Certificate]) -> str:
+    """Return an endpoint's ``certificates`` as they stand in render_line(build_host(...))."""
+    return f"[{', '.join(map(_render_certificate, certificates))}]"
+
+
+def _render_certificate(certificate: Certificate) -> str:
+    if len(certificate.names) > _MOST_NAMES:
+        return render_line(_certificate(certificate))
+    return _render_once(certificate)
+
+
+@lru_cache(maxsize=512)
+def _render_once(certificate: Certificate) -> str:
+    return render_line(_certificate(certificate))
 
 
 def _check(check: Check) -> JsonObject:

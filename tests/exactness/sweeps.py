@@ -37,7 +37,9 @@ SCAN = (
 )
 SWEEP_S = 200.0
 """The longest that one run may take; a quarter of it on an idle machine."""
-_ENDING_S = 15.0
+_ENDING_S = 5.0
+"""What workers may take to see that they are alone."""
+_POLL_S = 0.05
 
 EXIT_USAGE = 2
 ENDED = frozenset({0, 1, 3})
@@ -128,8 +130,7 @@ class Sweep:
         return subprocess.CompletedProcess(self.popen.args, self.popen.returncode, out, err)
 
     def kill(self) -> float:
-        """End it as kill -9 does, the process that the user started only, and return when."""
-        killed_at = time.monotonic()
+        """End it as kill -9 does, only the process that the user started; return when the last worker had gone."""
         self.popen.kill()
         self.popen.communicate()
         # Its workers have to see that by themselves; they would go on probing.
@@ -137,8 +138,8 @@ class Sweep:
         while left := self.world.scanner_pids():
             if time.monotonic() > deadline:
                 raise AssertionError(f"processes {left} go on after their parent was killed")
-            time.sleep(0.1)
-        return killed_at
+            time.sleep(_POLL_S)
+        return time.monotonic()
 
     def interrupt(self) -> None:
         """Press Ctrl-C: a terminal signals the whole group."""

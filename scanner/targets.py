@@ -18,23 +18,20 @@ from scanner.target_parser import (
     ParsedTargets,
     TargetError,
     TargetRange,
-    address_text,
     farm_server_names,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Sequence
     from pathlib import Path
 
 __all__ = [
-    "MAX_ADDRESSES",
     "SECTIONS",
     "ParsedTargets",
     "TargetError",
     "TargetRange",
     "TargetsError",
     "accept_items",
-    "expand",
     "merge_excludes",
     "merge_named",
     "parse_arguments",
@@ -45,9 +42,6 @@ __all__ = [
     "render_targets",
     "with_ports",
 ]
-
-MAX_ADDRESSES = 65_536
-"""Most addresses that all ranges together may stand for, unless the caller says otherwise."""
 
 
 class TargetsError(ValueError):
@@ -117,18 +111,6 @@ def parse_arguments(args: Sequence[str]) -> ParsedTargets:
     for number, argument in enumerate(args, start=1):
         parser.feed(number, argument)
     return parser.finish()
-
-
-def expand(*parsed: ParsedTargets, max_addresses: int = MAX_ADDRESSES) -> tuple[Target, ...]:
-    """Merge the sources into the targets to scan, in their order, with one target for each address of a range.
-
-    max_addresses bounds the addresses of all ranges together, counted before anything is removed. Raises TargetsError
-    where a source has errors or the bound is passed.
-    """
-    items = accept_items(*parsed)
-    _check_address_count([item for item in items if isinstance(item, TargetRange)], max_addresses)
-    exclusions = merge_excludes(*parsed)
-    return merge_named((target for item in items for target in _targets(item, exclusions)), exclusions)
 
 
 def accept_items(*parsed: ParsedTargets) -> tuple[Target | TargetRange, ...]:
@@ -204,25 +186,6 @@ def _failed(source: str, line: int, problem: str, mend: str) -> ParsedTargets:
     return ParsedTargets(errors=(TargetError(source=source, line=line, text="", problem=problem, mend=mend),))
 
 
-def _check_address_count(ranges: list[TargetRange], max_addresses: int) -> None:
-    count = sum(item.last - item.first + 1 for item in ranges)
-    if count <= max_addresses:
-        return
-    largest = max(ranges, key=lambda item: item.last - item.first)
-    source, colon, line = largest.template.locator.rpartition(":")
-    raise TargetsError(
-        [
-            TargetError(
-                source=source if colon else largest.template.locator,
-                line=int(line) if colon else 0,
-                text=largest.template.text,
-                problem=f"the ranges hold {count:,} addresses, more than {max_addresses:,}; this one is the largest",
-                mend="name smaller ranges, or scan in several runs",
-            )
-        ]
-    )
-
-
 def _with_farm_name(item: Target | TargetRange, names: dict[str, str]) -> Target | TargetRange:
     template = item.template if isinstance(item, TargetRange) else item
     if template.farm not in names or template.server_name is not None or not is_address(template.host):
@@ -239,15 +202,6 @@ def _maybe_allowed(target: Target, exclusions: Exclusions) -> Target | None:
     ports = (*target.ports, *target.optional_ports)
     left = {port for port in ports if not exclusions.is_excluded(target.host, port)}
     return with_ports(target, left) if left else None
-
-
-def _targets(item: Target | TargetRange, exclusions: Exclusions) -> Iterator[Target]:
-    if isinstance(item, Target):
-        yield item
-        return
-    for first, last in exclusions.gaps(item.first, item.last, item.version):
-        for number in range(first, last + 1):
-            yield replace(item.template, host=address_text(number, item.version))
 
 
 def _render_line(target: Target, defaults: Defaults) -> str:

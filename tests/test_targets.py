@@ -20,7 +20,6 @@ from scanner.targets import (
     SECTIONS,
     ParsedTargets,
     TargetsError,
-    expand,
     merge_excludes,
     parse_arguments,
     parse_excludes,
@@ -158,17 +157,6 @@ def test_ranges_with_ports_are_arguments_too():
     assert (item.template.ports, item.last - item.first + 1) == ((443, 8443, 49443), 65_534)
 
 
-def test_expand_has_a_limit_that_names_the_largest_range():
-    sources = [parse_targets(text, source=f"{n}.txt") for n, text in enumerate(["192.0.2.0/24", "\n10.0.0.0/16"])]
-    with pytest.raises(TargetsError) as caught:
-        expand(*sources)
-    (error,) = caught.value.errors
-    assert (error.source, error.line) == ("1.txt", 2)
-    assert "65,788" in error.problem
-    assert "65,536" in error.problem
-    assert len(expand(sources[1])) == 65_534
-
-
 def test_the_errors_of_all_sources_come_together():
     with pytest.raises(TargetsError) as caught:
         _planned(
@@ -219,16 +207,6 @@ def test_planning_is_idempotent(text):
     once = _planned(parsed)
     assert _planned(parsed, parsed) == once
     assert _planned(ParsedTargets(targets=once, excludes=parsed.excludes)) == once
-
-
-@given(_TEXTS)
-def test_expand_asks_what_the_plan_asks(text):
-    parsed = _accepted(text)
-    asked = [
-        {(target.host, port, target.sni) for target in targets for port in (*target.ports, *target.optional_ports)}
-        for targets in (expand(parsed), _planned(parsed))
-    ]
-    assert asked[0] == asked[1]
 
 
 @given(_TEXTS)

@@ -1,5 +1,6 @@
 """The command line as users meet it: child processes against real servers on loopback, nothing else."""
 
+import asyncio
 import csv
 import io
 import json
@@ -15,7 +16,9 @@ import threading
 import time
 import warnings
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 
 import click
@@ -26,10 +29,16 @@ import typer
 from typer.testing import CliRunner
 
 from scanner import __version__
+from scanner.app import scan_plan
 from scanner.cli import EXIT_FAULT, app
+from scanner.options import ScanOptions
+from scanner.store import open_store
+from scanner.sweep.plan import plan_targets
+from scanner.targets import parse_arguments
 from tests.farm import farm
 from tests.hostile.peers import PEERS
 from tests.hostile.runner import running
+from tests.kinds_of_hosts import RUN
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SCHEMA = json.loads((files("scanner.reports") / "report.schema.json").read_text(encoding="utf-8"))
@@ -695,6 +704,28 @@ def test_two_processes_end_like_one(servers, tmp_path):
     assert summaries[0] == summaries[1]
 
 
+def test_shards_are_merged_into_the_whole(servers, tmp_path):
+    for number in (1, 2, 3):
+        options = ("--shard", f"{number}/3", "--db", f"shard{number}.sqlite", "--quiet")
+        run("scan", *servers.arguments(named=2), *SWEEP, *options, cwd=tmp_path)
+    done = run("merge", "most.sqlite", "shard3.sqlite", "shard1.sqlite", cwd=tmp_path, code=0)
+    assert "not complete. Shards missing: 2/3" in flat(done.stdout)
+    run("merge", "all.sqlite", "shard3.sqlite", "shard1.sqlite", "shard2.sqlite", cwd=tmp_path, code=0)
+    reports = []
+    for name in ("most", "all"):
+        run("report", "latest", "--db", f"{name}.sqlite", "--json", f"{name}.json", "--quiet", cwd=tmp_path, code=1)
+        reports.append(json.loads((tmp_path / f"{name}.json").read_text()))
+    most, whole = reports
+    assert (most["run"]["is_complete"], whole["run"]["is_complete"]) == (False, True)
+    assert servers.wrong(whole["hosts"]) == {}
+    assert [host["name"] for host in whole["hosts"]] == list(servers.states)
+    assert whole["summary"]["no_listener"] == {"REFUSED": 50}
+    assert {host["name"] for host in most["hosts"]} < {host["name"] for host in whole["hosts"]}
+    assert "is complete" in flat(
+        run("scan", "--resume", "latest", "--db", "shard1.sqlite", cwd=tmp_path, code=2).stderr
+    )
+
+
 # --- help and documents -----------------------------------------------------------------------------------------
 
 
@@ -748,19 +779,51 @@ def _examples():
             yield pytest.param(line, id=f"{name} --help: {line}")
 
 
-@pytest.mark.parametrize("example", list(_examples()))
-def test_every_example_is_understood(example, tmp_path, kept):
-    """Scans only as a plan; the rest for real."""
-    (tmp_path / "targets.txt").write_text("sts.example.com\n")
-    (tmp_path / "targets.example.txt").write_bytes((REPOSITORY / "targets.example.txt").read_bytes())
-    identity = json.loads((kept / "scan.json").read_text())["run"]["id"]
-    (tmp_path / "runs.sqlite").write_bytes((kept / "runs.sqlite").read_bytes())
-    words = shlex.split(example)[1:]
-    words = [identity if re.fullmatch(r"RUN|\d{8}T\d{4,6}\S*", word) else word for word in words]
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory):
+    """Databases that examples speak of: eight shards of one scan, and a run that was interrupted."""
+    folder = tmp_path_factory.mktemp("shelf")
+    plan = plan_targets(parse_arguments(["127.0.0.8/30:9"]))
+
+    async def scan(name, options):
+        with open_store(folder / name) as store:
+            (await scan_plan(plan, options, store=store)).close()
+
+    for number in range(1, 9):
+        asyncio.run(scan(f"shard{number}.sqlite", ScanOptions(shard=(number, 8))))
+    with open_store(folder / "half.sqlite") as store:
+        options = ScanOptions()
+        run = replace(RUN, finished_at=None, is_complete=False)
+        store.begin_run(run, plan=plan.encode(), options=options.encode(plan_digest=plan.digest))
+    return folder
+
+
+def _command_of(example):
+    """Return the words of one command: without what a shell makes of the rest of the line."""
+    words = shlex.split(re.split(r"\s(?:[12]?>>?|\||&&)", example)[0])[1:]
     if words[0] == "scan" and "--dry-run" not in words:
         words.append("--dry-run")
-    if words[0] == "demo":
-        words = ["demo", "--help"]  # it has a test of its own
+    # The demo has a test of its own.
+    return ["demo", "--help"] if words[0] == "demo" else words
+
+
+@pytest.mark.parametrize("example", list(_examples()))
+def test_every_example_is_understood(example, tmp_path, kept, shelf):
+    """Scans only as a plan; the rest for real."""
+    words = _command_of(example)
+    (tmp_path / "targets.example.txt").write_bytes((REPOSITORY / "targets.example.txt").read_bytes())
+    for option, text in (("--file", "sts.example.com\n"), ("--exclude-file", "10.9.0.0/16\n")):
+        for name in [after for word, after in pairwise(words) if word == option]:
+            if not (tmp_path / name).exists():
+                (tmp_path / name).write_text(text)
+    databases = [after for word, after in pairwise(words) if word == "--db"]
+    source = shelf / "half.sqlite" if "--resume" in words else kept / "runs.sqlite"
+    if words[0] == "merge":
+        databases, source = words[2:], None
+    for name in databases:
+        (tmp_path / name).write_bytes((source or shelf / name).read_bytes())
+    identity = RUN.id if "--resume" in words else json.loads((kept / "scan.json").read_text())["run"]["id"]
+    words = [identity if re.fullmatch(r"RUN|\d{8}T\d{4,6}\S*", word) else word for word in words]
     run(*words, cwd=tmp_path, code=1 if words[0] == "report" else 0)
 
 

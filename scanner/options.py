@@ -93,15 +93,22 @@ def decode_options(text: str) -> ScanOptions:
         unknown = data.keys() - {item.name for item in fields(ScanOptions)}
         if unknown:
             raise ValueError(f"options of a newer version: {', '.join(sorted(unknown))}")
+        for name, value in data.items():
+            usual = getattr(_USUAL, name)
+            if type(value) is not type(usual) and not (type(usual) is float and type(value) is int):
+                raise ValueError(f"damaged options: {name} is {value!r}")
         return ScanOptions(**data)
     except (LookupError, TypeError, AttributeError) as error:
         raise ValueError("damaged options") from error
 
 
+_USUAL = ScanOptions()
 _OF_OTHERS = frozenset({"plan_digest", "merged_shards", "missing_shards"})
 """Members that scanner.store.merging reads and writes."""
 
 
 def _pair(values: list[int]) -> tuple[int, int]:
     first, second = values
+    if type(first) is not int or type(second) is not int:
+        raise TypeError(values)
     return first, second

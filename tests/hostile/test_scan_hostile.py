@@ -10,6 +10,7 @@ from scanner.model.evidence import State
 from scanner.model.runs import EndpointResult, HostResult
 from scanner.model.subjects import Direction, Role, Target
 from scanner.model.versions import ALL_VERSIONS, TlsVersion
+from scanner.net import budgets
 from scanner.options import Confirm, ScanOptions
 from tests.hostile import wire
 from tests.hostile.peers import CLOSING, NAME, PEERS, RESETTING, balancer_peers, random_failure_peers
@@ -51,9 +52,20 @@ def target_of(state: PeerState) -> Target:
     )
 
 
+@pytest.fixture(autouse=True, scope="module")
+def nobody_is_spared():
+    """Without back-off: here hundreds of hosts of two /24 fail on purpose, for which it would rightly take an hour."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(budgets, "_TROUBLES", budgets._OUTCOMES + 1)
+        patch.setattr(budgets, "_HISTORY_TROUBLES", budgets._HISTORY + 1)
+        yield
+
+
 def scan(peers: list[Peer], net: str, *, host_deadline_s: float = HOST_DEADLINE_S) -> Scan:
     """Scan all peers in one run."""
-    options = ScanOptions(confirm=Confirm.NONE, timeout_s=TIMEOUT_S, host_deadline_s=host_deadline_s, net=net)
+    options = ScanOptions(
+        confirm=Confirm.NONE, timeout_s=TIMEOUT_S, host_deadline_s=host_deadline_s, net=net, per_network=0
+    )
     with running(peers) as states:
         targets = {name: target_of(state) for name, state in states.items()}
         begin = time.monotonic()

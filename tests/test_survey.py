@@ -127,6 +127,19 @@ def test_endpoint_that_contradicts_itself_needs_more():
     assert state(standing(V11, CONTROL, *both, *[(V11, BROAD, 70)] * 4)) is State.DISABLED
 
 
+@pytest.mark.parametrize("outcome", [70, 40, V12, RESET])
+def test_nothing_is_said_of_what_was_not_asked(outcome):
+    """GnuTLS 3.7 and Botan 2.19 with TLS 1.0 and 1.2 answer 70 to a TLS 1.1 hello: a refusal speaks of its own version.
+
+    So a scan that was stopped knows nothing of the versions that it did not get to.
+    """
+    for unasked in (SSL2, SSL3, V10, V13):
+        found = standing(unasked, CONTROL, *[(V11, BROAD, outcome)] * 6, CONTROL)
+        assert isinstance(found, Open)
+        assert found.reason is GapReason.NOT_ASKED
+        assert found.wanted is BROAD
+
+
 def test_hint_of_a_higher_version_is_no_refusal():
     """RFC 8446 section 4.1.3: the random says the server has TLS 1.3, though it chose 1.2."""
     hinted = {"is_downgraded": True}

@@ -37,9 +37,9 @@ WALK_DOWN: tuple[TlsVersion, ...] = (
     TlsVersion.TLS1_0,
     TlsVersion.SSL2,
 )
-"""The order that needs the fewest questions. A server that lacks the highest version answers with a lower one, which
-need not be asked about then. SSL 3.0, which every OpenSSL without it refuses ambiguously (40), comes before a version
-that is likely there: its answer is the control that the refusals need."""
+"""The polite order. SSL 3.0, which every OpenSSL without it refuses ambiguously (40), comes before a version that is
+likely there: that one's answer is the control which the refusals need, and none need be asked for. No version is left
+out for what another one was answered (docs/method.md): GnuTLS and Botan refuse TLS 1.1 by 70 above an enabled 1.0."""
 
 MOST_QUESTIONS = 60
 """Questions to one endpoint at the very most."""
@@ -99,8 +99,8 @@ def plan_next(answers: Sequence[Answer], *, confirm: Collection[TlsVersion], wal
     """Return what to ask next, or None where no further question would help.
 
     answers: every answer so far, in the order asked. confirm: the versions that are to be confirmed by a handshake of
-    sslyze's engine where they are found enabled. walks_down: whether to get by with the fewest questions, at the
-    price that an enabled version is not always asked about itself.
+    sslyze's engine where they are found enabled. walks_down: whether to ask in the order that needs the fewest
+    questions, WALK_DOWN.
     """
     count = len(answers)
     if not answers:
@@ -108,11 +108,11 @@ def plan_next(answers: Sequence[Answer], *, confirm: Collection[TlsVersion], wal
     if count >= MOST_QUESTIONS:
         return None
     if count < len(FIRST_ROUND):
-        return _plan_first_round(answers, confirm=confirm, walks_down=walks_down)
+        return _plan_first_round(answers, walks_down=walks_down)
     return _plan_rest(answers, confirm=confirm)
 
 
-def _plan_first_round(answers: Sequence[Answer], *, confirm: Collection[TlsVersion], walks_down: bool) -> Batch | None:
+def _plan_first_round(answers: Sequence[Answer], *, walks_down: bool) -> Batch | None:
     last = answers[-1]
     if _is_dead(answers):
         return None
@@ -125,28 +125,26 @@ def _plan_first_round(answers: Sequence[Answer], *, confirm: Collection[TlsVersi
         return Batch((Question(TlsVersion.TLS1_0, HelloVariant.COMPACT),)) if len(answers) == 1 else None
     order = WALK_DOWN if walks_down else FIRST_ROUND
     missing = [version for version in order if all(answer.version is not version for answer in answers)]
-    if walks_down and last.kind is not AnswerKind.SILENT:
-        survey = Survey(answers)
-        missing = [version for version in missing if version not in survey.enabled]
-        doubtful = _maybe_second_form(survey, last)
+    if walks_down and last.kind is AnswerKind.ALERT:
+        doubtful = _maybe_second_form(answers)
         if doubtful is not None:
             return Batch((doubtful,))
     questions = tuple(Question(version, HelloVariant.BROAD) for version in missing)
     if not questions:
-        return _plan_rest(answers, confirm=confirm if walks_down else ())
+        return _plan_rest(answers, confirm=())
     # Where one hello met silence, waiting for each of the others in turn would take too long.
     is_silent = last.kind is AnswerKind.SILENT
     return Batch(questions if is_silent else questions[:1])
 
 
-def _maybe_second_form(survey: Survey, last: Answer) -> Question | None:
+def _maybe_second_form(answers: Sequence[Answer]) -> Question | None:
     """Return the other form of a question that was just refused ambiguously: one control then serves for both."""
-    if last.kind is not AnswerKind.ALERT or not survey.enabled:
+    survey = Survey(answers)
+    version = answers[-1].version
+    standing = survey.standing(version)
+    if not survey.enabled or isinstance(standing, Settled) or standing.wanted is None:
         return None
-    standing = survey.standing(last.version)
-    if isinstance(standing, Settled) or standing.wanted is None:
-        return None
-    return Question(last.version, standing.wanted)
+    return Question(version, standing.wanted)
 
 
 def _is_dead(answers: Sequence[Answer]) -> bool:

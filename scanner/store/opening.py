@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import time
 from contextlib import contextmanager
@@ -130,10 +131,17 @@ def _create_engine(url: sa.URL, location: str, busy_timeout_s: float) -> sa.Engi
         raise StoreError(f"{location}: no support for {url.drivername!r} is installed") from error
     except ModuleNotFoundError as error:
         raise StoreError(f"{location}: the Python package {error.name!r} must be installed for this") from error
+    pool = type(engine.pool)
+    logging.getLogger(f"{pool.__module__}.{pool.__name__}").addFilter(_is_no_interruption)
     if is_sqlite:
         event.listen(engine, "connect", partial(_prepare_sqlite, busy_timeout_s))
         event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _is_no_interruption(record: logging.LogRecord) -> bool:
+    # Ctrl-C while a connection is closed: SQLAlchemy passes it on, but would show a traceback too.
+    return record.exc_info is None or not isinstance(record.exc_info[1], KeyboardInterrupt)
 
 
 def _prepare_sqlite(busy_timeout_s: float, connection: Any, _record: Any) -> None:

@@ -2,6 +2,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 
 import pytest
 
@@ -180,3 +181,19 @@ def test_url_that_can_not_be_used_is_explained_without_its_password(url, named, 
     with pytest.raises(StoreError, match=named) as caught:
         open_store(url)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("error", "is_told"), [(KeyboardInterrupt, False), (RuntimeError, True)])
+def test_ctrl_c_while_a_database_is_closed_is_no_traceback(tmp_path, monkeypatch, caplog, error, is_told):
+    def fail(connection):
+        connection.close()
+        raise error
+
+    store = open_store(tmp_path / "runs.sqlite")
+    store.list_runs()
+    with monkeypatch.context() as patch:
+        patch.setattr(store._engine.dialect, "do_close", fail)
+        with suppress(KeyboardInterrupt):
+            store._engine.dispose()
+    store.close()
+    assert ("Exception closing connection" in caplog.text) == is_told

@@ -35,6 +35,24 @@ def record_for_summary(request):
     return request.config.stash[_SUMMARY].append
 
 
+@pytest.fixture
+def results_are_closed(monkeypatch):
+    """Give back the files of all results of scans that a test makes."""
+    from scanner import app  # noqa: PLC0415 - unit tests do not pay for it
+
+    made = []
+
+    class Kept(app.Results):
+        def __init__(self, *args, **more):
+            super().__init__(*args, **more)
+            made.append(self)
+
+    monkeypatch.setattr(app, "Results", Kept)
+    yield
+    for results in made:
+        results.close()
+
+
 @pytest.fixture(scope="session")
 def lab_certificates(tmp_path_factory):
     """The lab's CA and certificates."""

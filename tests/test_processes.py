@@ -188,6 +188,19 @@ def test_a_worker_that_fails_is_missed_and_told_of():
     assert watch.notes
 
 
+def test_a_fault_on_the_way_is_told_of_and_what_was_done_is_kept():
+    sink, watch = Sink(), Watch()
+    workers = Workers(RUN, plan_of(), OPTIONS, sink, part=Part(), does_pack=False, count=2, observer=watch)
+    done = Counters(addresses_total=5, addresses_done=2)
+    workers._take(1, _Delivery(absent={GapReason.REFUSED: array("Q", [3])}, failed=[(4, "EMFILE")], counters=done))
+    assert not workers.has_lost
+    workers._take(1, _Delivery(counters=done, is_last=True, fault="RuntimeError: a bug"))
+    assert workers.has_lost
+    assert watch.notes == ["a scanning process failed: RuntimeError: a bug"]
+    assert (sink.absent, sink.failed) == ({3: GapReason.REFUSED}, {4: "EMFILE"})
+    assert workers.counters == done
+
+
 def test_what_the_sink_raises_ends_all_workers():
     class FullError(Exception):
         pass

@@ -577,6 +577,30 @@ def test_a_loop_that_was_held_up_times_out_nobody_who_answered(delay_s):
     assert {ending: endings.count(ending) for ending in endings} == {Ending.COMPLETE: 1200}
 
 
+def test_a_peer_whose_hello_we_held_up_has_its_whole_time():
+    """The connection came about in time; that its hello went out after the deadline was our doing."""
+
+    async def main():
+        network = EpollNetwork()
+        async with peer(late_reply) as port, asking() as asked:
+            call = Call("127.0.0.1", port)
+            waiting = [
+                asyncio.ensure_future(asked.ask(call, 0.6, 0.6)),
+                asyncio.ensure_future(
+                    network.drive(
+                        ask(want=len(QUICK)), address="127.0.0.1", port=port, deadline_s=0.6, max_bytes=65_536
+                    )
+                ),
+            ]
+            await asyncio.sleep(0)
+            time.sleep(1)  # noqa: ASYNC251  # on purpose
+            _, log = await asyncio.gather(*waiting)
+        await network.close()
+        return call.ending, log.ending
+
+    assert asyncio.run(main()) == (Ending.COMPLETE, Ending.COMPLETE)
+
+
 def test_nested_epoll_times_out_nobody_who_answered_while_the_loop_was_held_up():
     """The same of the engine's network."""
 

@@ -35,10 +35,10 @@ EXPLAIN := status=$$?; case $$status in \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo scan test check lab bench wheel lock clean
+.PHONY: help setup demo scan test check lab exactness bench wheel lock clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 setup: $(VENV)/.dev-ready ## create .venv with the program and the development tools, from the lock files
 	@echo "Ready: $(BIN)/entra-tls"
@@ -69,6 +69,9 @@ check: $(VENV)/.dev-ready ## lint, format and types only
 
 lab: $(VENV)/.dev-ready ## install the servers that the tests start (Debian as root; elsewhere lists what is left out)
 	@PYTHON=$(BIN)/python sh $(LAB_INSTALL)
+
+exactness: $(VENV)/.dev-ready lab ## ten sweeps of a lossy /16 in a namespace, with kills and shards; as root, about 12 minutes
+	@$(BIN)/python -m tests.exactness $(ARGS)
 
 bench: $(VENV)/.dev-ready lab ## install the peers, measure speed beside them and against every target, on loopback
 	@$(BIN)/python -m bench $(ARGS)

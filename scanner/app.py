@@ -15,8 +15,9 @@ from scanner.counters import Counters
 from scanner.forms import Forms
 from scanner.model.runs import HostRecord, Run
 from scanner.net import ceiling as machine_ceiling
-from scanner.net.network import open_network
+from scanner.net.network import has_epoll, open_network
 from scanner.net.resolve import Resolver
+from scanner.net.syn import SynProber
 from scanner.options import ScanOptions, decode_options, open_resolver
 from scanner.policy import Policy, read_policy
 from scanner.processes import Workers, plan_process_count
@@ -97,7 +98,10 @@ async def scan_plan(
     in the store, or where the store fails later and there is no observer to be told.
     """
     policy = read_policy(options.policy)
-    await open_network(options.net).close()  # an unknown one is told of before anything is stored
+    # Told of before anything is stored: an unknown network, a missing capability.
+    await open_network(options.net).close()
+    if options.uses_syn:
+        _check_syn(options)
     run = _new_run(options)
     done_positions: frozenset[int] = frozenset()
     counts: Mapping[str, int] = {}
@@ -118,7 +122,7 @@ async def scan_plan(
     process_count = plan_process_count(options, plan.space.count) if can_share else 1
     options = _bound(options, plan, process_count, observer)
     sink = RunSink(run, results, store=store, progress=progress, counts=counts, on_host=on_host, observer=observer)
-    part = Part(progress=progress, done_positions=done_positions)
+    part = Part(progress=progress, done_positions=done_positions, is_resumed=resumed is not None)
     does_pack = store is not None
     scan: Share | Workers
     if process_count > 1:
@@ -138,7 +142,18 @@ async def scan_plan(
         sink.flush()
     counters = scan.counters
     has_lost = isinstance(scan, Workers) and scan.has_lost  # one that died at once has not even said what was its part
-    is_complete = counters.done == counters.total and not sink.failed_count and not sink.has_cut and not has_lost
+    if counters.lost_answers and observer is not None:
+        observer.on_note(
+            f"this machine was too slow to read {counters.lost_answers:,} answers to SYNs: those addresses look "
+            "silent. Sweep again at a lower --rate, or without --syn"
+        )
+    is_complete = (
+        counters.done == counters.total
+        and not counters.lost_answers
+        and not sink.failed_count
+        and not sink.has_cut
+        and not has_lost
+    )
     run = replace(run, finished_at=datetime.now(UTC), is_complete=is_complete)
     sink.finish(run)
     results.finish(
@@ -179,7 +194,7 @@ def judge_stored(
     run = replace(checkpoint.run, policy_id=policy.id)
     results = Results(run, policy, folder=spool_folder)
     _add_stored(results, run, policy, store, checkpoint.run.id)
-    results.finish(run, checkpoint.counts.items(), sweep=_stored_sweep_facts(checkpoint))
+    results.finish(run, checkpoint.counts.items(), sweep=_stored_sweep_facts(checkpoint, results))
     return results
 
 
@@ -212,6 +227,16 @@ def _bound(options: ScanOptions, plan: TargetPlan, process_count: int, observer:
         concurrency=max(1, int(options.concurrency * share)),
         rate=ceiling.rate,
     )
+
+
+def _check_syn(options: ScanOptions) -> None:
+    """Raise ValueError where no raw SYN can be sent."""
+    if not has_epoll(options.net):
+        raise ValueError("--syn works with epoll only (Linux); without it the sweep connects")
+    try:
+        SynProber(lambda *_: None, secret=secrets.token_bytes(32)).close()
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from error
 
 
 async def _flush_now_and_then(sink: RunSink) -> None:
@@ -249,15 +274,21 @@ def _sweep_facts(
     }
 
 
-def _stored_sweep_facts(checkpoint: Checkpoint) -> dict[str, object] | None:
-    if checkpoint.progress is None:
+def _stored_sweep_facts(checkpoint: Checkpoint, results: Results) -> dict[str, object] | None:
+    """Return the same of a stored run; one that was merged from shards has its hosts and counts to tell."""
+    if not checkpoint.plan or not checkpoint.options:
         return None
     try:
         plan, options = decode_plan(checkpoint.plan), decode_options(checkpoint.options)
-        progress = Progress.decode(checkpoint.progress)
+        progress = None if checkpoint.progress is None else Progress.decode(checkpoint.progress)
     except ValueError as error:
         raise StoreError(f"run {checkpoint.run.id!r}: {error}") from error
-    return _sweep_facts(plan, options, progress, checkpoint.counts, is_resumed=False)
+    if progress is not None or not plan.space.count:
+        return _sweep_facts(plan, options, progress, checkpoint.counts, is_resumed=False)
+    listening = results.count_from(len(plan.named))
+    done = listening + sum(checkpoint.counts.values())
+    addresses = {"total": plan.space.count, "done": done, "listening": listening}
+    return {"seed": options.seed, "shard": None, "resumed": False, "addresses": addresses}
 
 
 def _new_run_id(now: datetime) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from scanner import __version__
@@ -152,7 +152,7 @@ def scan(
         typer.Option(
             min=0,
             metavar="COUNT",
-            help="Connections a second to one /24 (IPv6: /64); 0 is no limit.",
+            help="Connections a second to one /24 (IPv6: /64); 0 is no limit, but for networks that begin to fail.",
             rich_help_panel=PACE,
         ),
     ] = 250.0,
@@ -160,7 +160,7 @@ def scan(
         bool,
         typer.Option(
             "--polite",
-            help="Walk down from the highest version: 4 connections for a modern host instead of 8.",
+            help="Ask in the order that needs the fewest connections: 7 for a modern host instead of 8.",
             rich_help_panel=PACE,
         ),
     ] = False,
@@ -259,8 +259,9 @@ def scan(
     if resume is not None:
         if targets or file or db is None:
             terminal.fail("--resume takes a run's targets from its database: give --db, and no targets")
-        resumed, plan, options = terminal.load_run_to_resume(db, resume)
         is_given = partial(terminal.is_given, context)
+        terminal.check_resumable(is_given)
+        resumed, plan, options = terminal.load_run_to_resume(db, resume, exclude_file or [])
         options = replace(
             options,
             processes=process_count,
@@ -409,7 +410,7 @@ def runs(db: Annotated[str, typer.Option(metavar="DB", envvar="ENTRA_TLS_DB", he
             summaries = store.list_runs()
     except StoreError as error:
         terminal.fail(str(error))
-    table = Table("Run", "Began (UTC)", "Hosts", "Complete", "Policy", "Command")
+    table = Table(Column("Run", no_wrap=True), "Began (UTC)", "Hosts", "Complete", "Policy", "Command")
     for summary in summaries:
         stored = summary.run
         began = f"{stored.started_at:%Y-%m-%d %H:%M:%S}"

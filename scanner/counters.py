@@ -31,6 +31,8 @@ class Counters:
     """How connections ended."""
     versions: Counter[TlsVersion] = field(default_factory=Counter)
     """Endpoints that accepted each version."""
+    lost_answers: int = 0
+    """Answers to raw SYNs that were read too late: those addresses look silent."""
     local_error: str | None = None
     """The last failure of this machine to connect: ``EMFILE``."""
 
@@ -56,4 +58,5 @@ class Counters:
         for ending, count in other.endings.items():
             self.endings[ending] = self.endings.get(ending, 0) + count
         self.versions.update(other.versions)
+        self.lost_answers += other.lost_answers
         self.local_error = other.local_error or self.local_error

@@ -49,7 +49,7 @@ class ScanOptions:
     per_network: float = 250.0
     """Connections a second to one /24 (IPv6: /64) of a range; 0 is no limit."""
     walks_down: bool = False
-    """Whether the ladder walks down, which takes 4 connections for a modern host instead of 8."""
+    """Whether questions are asked in the order that needs the fewest: 7 connections for a modern host instead of 8."""
     uses_syn: bool = False
     """Whether listeners in ranges are looked for with raw SYNs."""
     net: str = "auto"

@@ -63,6 +63,7 @@ class _Job:
     count: int
     progress: bytes | None
     done_positions: frozenset[int]
+    is_resumed: bool
     does_pack: bool
 
 
@@ -112,6 +113,7 @@ class Workers:
                 count=count,
                 progress=progress,
                 done_positions=part.done_positions,
+                is_resumed=part.is_resumed,
                 does_pack=does_pack,
             )
             for number in range(count)
@@ -251,6 +253,7 @@ async def _serve(connection: socket.socket) -> None:
             count=job.count,
             progress=None if job.progress is None else Progress.decode(job.progress),
             done_positions=job.done_positions,
+            is_resumed=job.is_resumed,
         ),
         resolver=open_resolver(job.options),
         does_pack=job.does_pack,

@@ -214,6 +214,10 @@ class Results:
         self._no_listener = tuple(sorted(no_listener_counts))
         self._sweep = None if sweep is None else dict(sweep)
 
+    def count_from(self, position: int) -> int:
+        """Return how many hosts there are at this position and after it."""
+        return sum(self._positions[at] >= position for at in self._in_order())
+
     # What the exit code is made of
 
     @property

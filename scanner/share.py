@@ -13,6 +13,7 @@ from typing import Protocol
 
 from scanner.counters import Counters
 from scanner.engine import Engine, EngineSettings
+from scanner.exclusions import Exclusions
 from scanner.forms import Forms
 from scanner.judge import maybe_no_listener
 from scanner.model.evidence import GapReason
@@ -71,6 +72,8 @@ class Part:
     """What of the order was done before."""
     done_positions: frozenset[int] = frozenset()
     """Named targets that were done before, by position."""
+    is_resumed: bool = False
+    """Whether the run was begun before: more may have been excluded since."""
 
 
 class Share:
@@ -100,6 +103,8 @@ class Share:
         self._on_record = on_record
         self._forms = Forms(run, policy)
         self._confirm = _confirmed_versions(options, policy)
+        # The space of a new run has no address that is excluded; a resumed one may have been given more excludes.
+        self._late_exclusions = plan.exclusions if part.is_resumed and plan.excludes else None
         self._order = Order(plan.space.count, options.seed, options.shard)
         self._network = open_network(options.net)
         self.dispatcher = Dispatcher(options.rate / part.count)
@@ -196,8 +201,21 @@ class Share:
         progress, locate, first = self._part.progress, self._plan.space.locate, len(self._plan.named)
         for begin, end in self._blocks():
             for k, index in enumerate(self._order.range(begin, end), start=begin):
-                if progress is None or not progress.is_done(k):
-                    yield k, first + index, locate(index)
+                if progress is not None and progress.is_done(k):
+                    continue
+                place = locate(index)
+                if self._late_exclusions is not None and self._is_excluded(place, self._late_exclusions):
+                    self.counters.addresses_done += 1
+                    self._sink.on_absent(k, GapReason.NOT_ASKED)
+                    continue
+                yield k, first + index, place
+
+    @staticmethod
+    def _is_excluded(place: Place, exclusions: Exclusions) -> bool:
+        """Whether an address, or any port of it that would be asked, was excluded since the run began."""
+        template = place.template
+        ports = (*template.ports, *template.optional_ports)
+        return any(exclusions.is_number_excluded(place.number, place.version, port) for port in ports)
 
     def _make_lane(self) -> Lane:
         options, part = self._options, self._part

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from itertools import groupby
 from pathlib import Path
@@ -26,6 +26,7 @@ from rich.text import Text
 from scanner.app import EXIT_USAGE, exit_code, load_resumable, merge_shards, scan_plan
 from scanner.deep import run_deep_scans
 from scanner.entra import EntraEndpoint
+from scanner.exclusions import Exclude
 from scanner.live import LiveView, ProgressForm
 from scanner.model.evidence import State
 from scanner.model.subjects import Endpoint, Target
@@ -49,6 +50,25 @@ MOST_PUBLIC_ADDRESSES = 256
 """Public addresses that may be swept without a word."""
 _NAMESERVER = re.compile(r"(?:\[(?P<bracketed>[^\[\]]+)\]|(?P<plain>[^:\[\]]+))(?::(?P<port>[0-9]{1,5}))?")
 _MOST_PLAN_ROWS = 200
+_FIXED_BY_RUN = (
+    "policy",
+    "confirm",
+    "timeout",
+    "connect_timeout",
+    "passes",
+    "host_deadline",
+    "concurrency",
+    "per_address",
+    "polite",
+    "syn",
+    "seed",
+    "shard",
+    "keep_bytes",
+    "resolver",
+    "net",
+    "no_recognise",
+)
+"""Options that belong to a run and are kept with it."""
 _MOST_CELL_CHARS = 300
 
 
@@ -244,7 +264,7 @@ def run_scan(
                 from scanner.store import open_store  # noqa: PLC0415  # SQLAlchemy only where a run is stored
 
                 store = stack.enter_context(open_store(io.db, must_exist=resumed is not None))
-            asyncio.run(scan(store, _open_jsonl(io.jsonl, stack)))
+            asyncio.run(scan(store, _open_jsonl(io.jsonl, stack, is_resumed=resumed is not None)))
         except (StoreError, ValueError) as error:
             fail(str(error))
         except OSError as error:
@@ -264,15 +284,15 @@ def maybe_folder(db: str | None) -> Path | None:
     return None if db is None or "://" in db else Path(db).parent
 
 
-def _open_jsonl(path: Path | None, stack: ExitStack) -> Callable[[JudgedHost], None] | None:
-    """Return what writes each host as a line at once."""
+def _open_jsonl(path: Path | None, stack: ExitStack, *, is_resumed: bool) -> Callable[[JudgedHost], None] | None:
+    """Return what writes each host as a line at once; a resumed run's follow those it has written before."""
     if path is None:
         return None
     if str(path) == "-":
         file = sys.stdout
     else:
         try:
-            file = stack.enter_context(path.open("w", encoding="utf-8", newline=""))
+            file = stack.enter_context(path.open("a" if is_resumed else "w", encoding="utf-8", newline=""))
         except OSError as error:
             fail(f"{path} can't be written: {error.strerror}")
 
@@ -283,15 +303,38 @@ def _open_jsonl(path: Path | None, stack: ExitStack) -> Callable[[JudgedHost], N
     return write
 
 
-def load_run_to_resume(db: str, reference: str) -> tuple[str, TargetPlan, ScanOptions]:
-    """Return (id, plan, options) of a stored run to go on with; ends where there is none."""
+def check_resumable(is_given: Callable[[str], bool]) -> None:
+    """End where an option was given that a resumed run can't change: it goes on as it began."""
+    given = [f"--{name.replace('_', '-')}" for name in _FIXED_BY_RUN if is_given(name)]
+    if given:
+        fail(f"--resume goes on with the run's own options, so {', '.join(given)} can't be given; nothing was scanned")
+
+
+def load_run_to_resume(db: str, reference: str, exclude_files: Sequence[Path]) -> tuple[str, TargetPlan, ScanOptions]:
+    """Return (id, plan, options) of a stored run to go on with; ends where there is none.
+
+    What exclude_files name is left out of what is still to be done.
+    """
     from scanner.store import open_store  # noqa: PLC0415  # SQLAlchemy is loaded only where a run is stored
 
     try:
         with open_store(db, must_exist=True) as store:
-            return load_resumable(store, reference)
+            run_id, plan, options = load_resumable(store, reference)
     except StoreError as error:
         fail(str(error))
+    excludes = read_all_excludes(exclude_files)
+    return run_id, replace(plan, excludes=(*plan.excludes, *excludes)), options
+
+
+def read_all_excludes(paths: Sequence[Path]) -> tuple[Exclude, ...]:
+    """Return what the files say must not be contacted; ends with all bad lines at once."""
+    parsed = [read_excludes(path) for path in paths]
+    errors = [error for source in parsed for error in source.errors]
+    for error in errors:
+        Console(stderr=True).print(Text(str(error), style="red"), soft_wrap=True, highlight=False)
+    if errors:
+        fail(f"{counted(len(errors), 'bad exclude line')}; nothing was scanned")
+    return tuple(exclude for source in parsed for exclude in source.excludes)
 
 
 def merge(into: str, shards: Sequence[str]) -> None:

@@ -154,17 +154,6 @@ def _next_power(number: float) -> int:
     return 1 << max(0, math.ceil(number) - 1).bit_length()
 
 
-def missing_net_raw(machine: Machine) -> str | None:
-    """Return what to do where raw sockets (--syn) are not allowed; None where they are, or where that is not known."""
-    if machine.has_net_raw is not False:
-        return None
-    return (
-        "--syn needs raw sockets (CAP_NET_RAW), which this process may not open; run it as root, with "
-        "`docker run --cap-add NET_RAW`, or give it to a Python of your own with `setcap cap_net_raw+ep`. "
-        "Without --syn nothing needs it"
-    )
-
-
 _HINTS = {
     "EMFILE": "this process has as many files open as it may; ask for fewer connections at a time, or raise the limit "
     f"with `ulimit -n {_USUAL_FILES}` or `docker run --ulimit nofile={_USUAL_FILES}:{_USUAL_FILES}`",

@@ -64,9 +64,9 @@ _ROUTES_FILE = Path("/proc/thread-self/net/fib_trie")
 
 _NO_CAPABILITY = (
     "--syn sends through a raw socket, and this process (user id {}) has no CAP_NET_RAW. Run it as root; in a"
-    " container add --cap-add=NET_RAW; in a systemd service set AmbientCapabilities=CAP_NET_RAW. Do not setcap the"
-    " python interpreter: every script and every user that runs it would have raw sockets. Without --syn the sweep"
-    " connects: it finds the same listeners and needs no capability."
+    " container add --user 0 --cap-add=NET_RAW; in a systemd service set AmbientCapabilities=CAP_NET_RAW. Do not"
+    " setcap the python interpreter: every script and every user that runs it would have raw sockets. Without --syn the"
+    " sweep connects: it finds the same listeners and needs no capability."
 )
 
 

@@ -161,6 +161,7 @@ class Lane:
             self._is_stopping = True
             self._reactor.close()
             if self._finder is not None:
+                self._counters.lost_answers += self._finder.lost_count
                 self._finder.close()
             if self._timer is not None:
                 self._timer.cancel()

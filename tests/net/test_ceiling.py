@@ -18,7 +18,6 @@ from scanner.net.ceiling import (
     Ceiling,
     Machine,
     error_hint,
-    missing_net_raw,
     plan_ceiling,
     read_machine,
 )
@@ -161,15 +160,6 @@ def test_errors_of_this_machine_are_explained(name):
 @pytest.mark.parametrize("name", ["ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "EHOSTUNREACH", "errno 4711", ""])
 def test_errors_of_the_peer_are_not(name):
     assert error_hint(name) is None
-
-
-def test_missing_capability_is_explained_only_where_it_is_known_to_be_missing():
-    assert "CAP_NET_RAW" in missing_net_raw(Machine(has_net_raw=False))
-    assert missing_net_raw(Machine(has_net_raw=True)) is None
-    assert missing_net_raw(Machine()) is None
-
-
-# Reading
 
 
 def write(path, text):

@@ -206,6 +206,7 @@ def test_named_targets_are_shared_out_exactly_once():
             options = replace(OPTIONS, shard=(shard, 2))
             sink, _, share = do(plan, options, part=Part(number=number, count=2))
             assert share.counters.hosts_total == share.counters.hosts_done == len(sink.hosts)
+            assert len(sink.hosts) in {5, 6}  # nobody idles
             names += sink.hosts
     assert sorted(names) == sorted(target.host for target in named)
 

@@ -438,6 +438,8 @@ def test_one_address_that_can_not_be_asked_slows_nobody(monkeypatch):
 class Finder:
     """In SynFinder's stead: knows who listens."""
 
+    lost_count = 0
+
     def __init__(self, on_found, answers):
         self.on_found = on_found
         self.answers = answers

@@ -720,6 +720,7 @@ def test_shards_are_merged_into_the_whole(servers, tmp_path):
     assert (most["run"]["is_complete"], whole["run"]["is_complete"]) == (False, True)
     assert servers.wrong(whole["hosts"]) == {}
     assert [host["name"] for host in whole["hosts"]] == list(servers.states)
+    assert whole["summary"]["sweep"]["addresses"] == {"total": 60, "done": 60, "listening": 10}
     assert whole["summary"]["no_listener"] == {"REFUSED": 50}
     assert {host["name"] for host in most["hosts"]} < {host["name"] for host in whole["hosts"]}
     assert "is complete" in flat(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -102,27 +103,94 @@ async def scan_plan(
     await open_network(options.net).close()
     if options.uses_syn:
         _check_syn(options)
-    run = _new_run(options)
-    done_positions: frozenset[int] = frozenset()
-    counts: Mapping[str, int] = {}
+    begun = _begin(plan, options, policy, store=store, resumed=resumed, spool_folder=spool_folder)
+    try:
+        return await _scan(
+            begun,
+            plan,
+            options,
+            policy,
+            observer=observer,
+            resolver=resolver,
+            store=store,
+            on_host=on_host,
+            on_record=on_record,
+        )
+    except BaseException:
+        begun.results.close()
+        raise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Begun:
+    """A run that is about to be scanned: what of it was done before."""
+
+    run: Run
+    results: Results
+    progress: Progress | None
+    counts: Mapping[str, int]
+    done_positions: frozenset[int]
+    is_resumed: bool
+
+
+def _begin(
+    plan: TargetPlan,
+    options: ScanOptions,
+    policy: Policy,
+    *,
+    store: Store | None,
+    resumed: str | None,
+    spool_folder: Path | None,
+) -> _Begun:
+    """Begin a run, or go on with one."""
     order_count = len(Order(plan.space.count, options.seed, options.shard))
     progress = Progress(order_count) if order_count else None
-    if store is not None and resumed is not None:
-        checkpoint = store.load_checkpoint(resumed, below=len(plan.named))
-        run = replace(checkpoint.run, finished_at=None, is_complete=False)
-        done_positions, counts = checkpoint.done_positions, checkpoint.counts
-        if progress is not None and checkpoint.progress is not None:
-            progress = Progress.decode(checkpoint.progress)
-    elif store is not None:
-        store.begin_run(run, plan=plan.encode(), options=options.encode(plan_digest=plan.digest))
+    if store is None or resumed is None:
+        run = _new_run(options)
+        if store is not None:
+            store.begin_run(run, plan=plan.encode(), options=options.encode(plan_digest=plan.digest))
+        results = Results(run, policy, folder=spool_folder)
+        return _Begun(
+            run=run, results=results, progress=progress, counts={}, done_positions=frozenset(), is_resumed=False
+        )
+    checkpoint = store.load_checkpoint(resumed, below=len(plan.named))
+    run = replace(checkpoint.run, finished_at=None, is_complete=False)
+    if progress is not None and checkpoint.progress is not None:
+        progress = Progress.decode(checkpoint.progress)
+    store.replace_options(run.id, json.dumps(json.loads(checkpoint.options) | {"resumed": True}))
     results = Results(run, policy, folder=spool_folder)
-    if store is not None and resumed is not None:
-        _add_stored(results, run, policy, store, resumed)
+    _add_stored(results, run, policy, store, resumed)
+    return _Begun(
+        run=run,
+        results=results,
+        progress=progress,
+        counts=checkpoint.counts,
+        done_positions=checkpoint.done_positions,
+        is_resumed=True,
+    )
+
+
+async def _scan(
+    begun: _Begun,
+    plan: TargetPlan,
+    options: ScanOptions,
+    policy: Policy,
+    *,
+    observer: Observer | None,
+    resolver: Resolver | None,
+    store: Store | None,
+    on_host: Callable[[JudgedHost], None] | None,
+    on_record: Callable[[int, HostRecord], None] | None,
+) -> Results:
+    """Scan what is left of a run."""
+    run, results, progress = begun.run, begun.results, begun.progress
     can_share = resolver is None and on_record is None  # neither can be sent to another process
     process_count = plan_process_count(options, plan.space.count) if can_share else 1
     options = _bound(options, plan, process_count, observer)
-    sink = RunSink(run, results, store=store, progress=progress, counts=counts, on_host=on_host, observer=observer)
-    part = Part(progress=progress, done_positions=done_positions, is_resumed=resumed is not None)
+    sink = RunSink(
+        run, results, store=store, progress=progress, counts=begun.counts, on_host=on_host, observer=observer
+    )
+    part = Part(progress=progress, done_positions=begun.done_positions, is_resumed=begun.is_resumed)
     does_pack = store is not None
     scan: Share | Workers
     if process_count > 1:
@@ -159,7 +227,7 @@ async def scan_plan(
     results.finish(
         run,
         sink.counts.items(),
-        sweep=_sweep_facts(plan, options, progress, sink.counts, is_resumed=resumed is not None),
+        sweep=_sweep_facts(plan, options, progress, sink.counts, is_resumed=begun.is_resumed),
     )
     return results
 
@@ -186,14 +254,27 @@ def merge_shards(into: Store, sources: Sequence[Store]) -> Merged:
 
 
 def judge_stored(
-    store: Store, reference: str, *, policy_id: str | None = None, spool_folder: Path | None = None
+    store: Store,
+    reference: str,
+    *,
+    policy_id: str | None = None,
+    spool_folder: Path | None = None,
+    on_note: Callable[[str], None] = lambda _text: None,
 ) -> Results:
-    """Judge a stored run again, from its bytes. spool_folder: as in scan_plan. Raises StoreError and PolicyError."""
+    """Judge a stored run again, from its bytes. Raises StoreError and PolicyError.
+
+    spool_folder: as in scan_plan. on_note: is told what the reader of the results should know.
+    """
     checkpoint = store.load_checkpoint(reference, below=0)
     policy = read_policy(policy_id or checkpoint.run.policy_id)
     run = replace(checkpoint.run, policy_id=policy.id)
     results = Results(run, policy, folder=spool_folder)
-    _add_stored(results, run, policy, store, checkpoint.run.id)
+    kept_count = _add_stored(results, run, policy, store, checkpoint.run.id)
+    if kept_count and policy.id != checkpoint.run.policy_id:
+        on_note(
+            f"{kept_count:,} hosts were stored without bytes (--keep-bytes none): they keep the judgement by "
+            f"{checkpoint.run.policy_id}"
+        )
     results.finish(run, checkpoint.counts.items(), sweep=_stored_sweep_facts(checkpoint, results))
     return results
 
@@ -245,14 +326,17 @@ async def _flush_now_and_then(sink: RunSink) -> None:
         sink.flush_if_due()
 
 
-def _add_stored(results: Results, run: Run, policy: Policy, store: Store, reference: str) -> None:
-    """Judge what is stored of a run."""
+def _add_stored(results: Results, run: Run, policy: Policy, store: Store, reference: str) -> int:
+    """Judge what is stored of a run; return how many hosts have no bytes, but the judgement they were stored with."""
     forms = Forms(run, policy)
+    kept_count = 0
     for host in store.iter_stored(reference):
         if host.has_bytes or host.judged is None:
             results.add(forms.judge(host.position, host.record))
         else:
             results.add(decode_judged(host.position, host.judged))
+            kept_count += 1
+    return kept_count
 
 
 def _sweep_facts(
@@ -284,7 +368,8 @@ def _stored_sweep_facts(checkpoint: Checkpoint, results: Results) -> dict[str, o
     except ValueError as error:
         raise StoreError(f"run {checkpoint.run.id!r}: {error}") from error
     if progress is not None or not plan.space.count:
-        return _sweep_facts(plan, options, progress, checkpoint.counts, is_resumed=False)
+        is_resumed = json.loads(checkpoint.options).get("resumed", False) is True
+        return _sweep_facts(plan, options, progress, checkpoint.counts, is_resumed=is_resumed)
     listening = results.count_from(len(plan.named))
     done = listening + sum(checkpoint.counts.values())
     addresses = {"total": plan.space.count, "done": done, "listening": listening}

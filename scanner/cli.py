@@ -377,7 +377,13 @@ def report(
     policy_id = None if policy is None else terminal.checked_policy(policy)
     try:
         with open_store(db, must_exist=True) as store:
-            results = judge_stored(store, run, policy_id=policy_id, spool_folder=terminal.maybe_folder(db))
+            results = judge_stored(
+                store,
+                run,
+                policy_id=policy_id,
+                spool_folder=terminal.maybe_folder(db),
+                on_note=terminal.print_note,
+            )
     except StoreError as error:
         terminal.fail(str(error))
     if not quiet:

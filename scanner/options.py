@@ -103,8 +103,8 @@ def decode_options(text: str) -> ScanOptions:
 
 
 _USUAL = ScanOptions()
-_OF_OTHERS = frozenset({"plan_digest", "merged_shards", "missing_shards"})
-"""Members that scanner.store.merging reads and writes."""
+_OF_OTHERS = frozenset({"plan_digest", "resumed", "merged_shards", "missing_shards"})
+"""Members that are not options: of scanner.store.merging, and whether the run was gone on with."""
 
 
 def _pair(values: list[int]) -> tuple[int, int]:

@@ -192,6 +192,8 @@ class Share:
 
     def _count_mine(self) -> int:
         progress = self._part.progress
+        if self._part.count == 1:
+            return len(self._order) - (0 if progress is None else progress.done_count)
         count = sum(end - begin for begin, end in self._blocks())
         if progress is not None and progress.done_count:
             count -= sum(progress.is_done(k) for begin, end in self._blocks() for k in range(begin, end))
@@ -245,6 +247,8 @@ class Share:
 
         def on_record(order_at: int, position: int, record: HostRecord) -> None:
             free.release()
+            if record.stopped == "interrupted" and not any(exchange.sent for exchange in record.exchanges):
+                return  # nobody was met there yet: it stays undone
             self.counters.addresses_done += 1
             reason = maybe_no_listener(record)
             if reason is None:

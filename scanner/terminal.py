@@ -88,7 +88,7 @@ def read_all_targets(arguments: Sequence[str], files: Sequence[Path], exclude_fi
     console = Console(stderr=True)
     for source in parsed:
         for warning in source.warnings:
-            console.print(Text(f"note: {warning}", style="yellow"), soft_wrap=True)
+            print_note(warning)
     try:
         plan = plan_targets(*parsed)
     except TargetsError as error:
@@ -98,6 +98,11 @@ def read_all_targets(arguments: Sequence[str], files: Sequence[Path], exclude_fi
     if not plan.count:
         fail("no target: name some, or give a targets file with --file (targets.example.txt shows how)")
     return plan
+
+
+def print_note(text: str) -> None:
+    """Say what the reader of the results should know."""
+    Console(stderr=True).print(Text(f"note: {text}", style="yellow"), soft_wrap=True)
 
 
 def check_authorised(plan: TargetPlan, *, is_authorised: bool) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 import ssl
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -461,12 +462,6 @@ def servers():
         yield running_farm
 
 
-def without_resumed(results):
-    """As content, but whether the run was gone on with, which the store does not keep."""
-    run, summary, *rest = content(results)
-    return run, {**summary, "sweep": {**summary["sweep"], "resumed": None}}, *rest
-
-
 def test_a_range_is_what_its_servers_are(servers):
     results = scan_lines(servers.plan(named=3), SWEEP)
     assert servers.wrong(hosts_of(results)) == {}
@@ -502,7 +497,7 @@ def test_a_run_interrupted_again_and_again_ends_as_one_that_never_was(servers, t
             more = {"observer": watch, "on_host": watch.on_host, "store": store, "resumed": resumed}
             results = scan_lines(plan, options, **more)
             rounds += 1
-            assert without_resumed(judge_stored(store, "latest")) == without_resumed(results)
+            assert content(judge_stored(store, "latest")) == content(results)
             assert results.summary["sweep"]["resumed"] == (resumed is not None)
             # What was done is not in what is to be done, and no server that was done heard of us again.
             assert watch.scan.counters.total == 59 + 3 - done_before
@@ -545,6 +540,51 @@ def test_a_run_of_names_alone_can_be_gone_on_with(servers, tmp_path):
     assert all(servers.connection_counts[address] == before[address] for address in done)
     assert results.is_complete
     assert servers.wrong(hosts_of(results)) == {}
+
+
+def test_what_is_excluded_later_is_not_asked_any_more(servers, tmp_path):
+    """Somebody complains: their address, named and of the range, is left alone by the rest of the run."""
+    with open_store(tmp_path / "runs.sqlite") as store:
+        watch = Watch(lambda watch: len(watch.hosts) == 2 and watch.scan.interrupt())
+        scan_lines(servers.plan(named=1), SWEEP, observer=watch, on_host=watch.on_host, store=store)
+        met = {address for address, count in servers.connection_counts.items() if count}
+        excluded = next(address for address in list(servers.states)[1:] if address not in met)
+        before = servers.connection_counts
+        resumed, plan, options = app.load_resumable(store, "latest")
+        excludes = parse_arguments([f"!{excluded}"]).excludes
+        plan = replace(plan, excludes=(*plan.excludes, *excludes))
+        results = scan_lines(plan, options, store=store, resumed=resumed)
+        assert content(judge_stored(store, "latest")) == content(results)
+    assert servers.connection_counts[excluded] == before[excluded] == 0
+    assert excluded not in {host["name"] for host in hosts_of(results)}
+    assert results.summary["no_listener"]["NOT_ASKED"] == 1
+    assert results.is_complete
+
+
+def test_merged_shards_tell_of_all_addresses(servers, tmp_path):
+    whole = scan_lines(servers.plan(named=1), SWEEP)
+    with ExitStack() as stack:
+        stores = [stack.enter_context(open_store(tmp_path / f"{number}.sqlite")) for number in range(3)]
+        for number, store in enumerate(stores[1:], start=1):
+            scan_lines(servers.plan(named=1), replace(SWEEP, shard=(number, 2)), store=store)
+        app.merge_shards(stores[0], stores[1:])
+        merged = judge_stored(stores[0], "latest")
+        with pytest.raises(StoreError, match="was merged from shards"):
+            app.load_resumable(stores[0], "latest")
+    assert merged.is_complete
+    assert merged.summary["sweep"] == whole.summary["sweep"]
+    assert [host["name"] for host in hosts_of(merged)] == [host["name"] for host in hosts_of(whole)]
+
+
+def test_hosts_without_bytes_keep_their_judgement_and_that_is_said(servers, tmp_path):
+    notes = []
+    with open_store(tmp_path / "runs.sqlite") as store:
+        results = scan_lines(servers.plan(), replace(SWEEP, keep=KeepBytes.NONE), store=store)
+        judge_stored(store, "latest", on_note=notes.append)
+        assert notes == []
+        again = judge_stored(store, "latest", policy_id="strict", on_note=notes.append)
+    assert notes == ["12 hosts were stored without bytes (--keep-bytes none): they keep the judgement by entra-drs"]
+    assert list(again.iter_lines()) == list(results.iter_lines())
 
 
 def test_what_is_not_stored_can_not_be_gone_on_with(servers, tmp_path):

@@ -856,3 +856,63 @@ def test_the_demo_is_as_the_readme_shows_it(tmp_path):
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     sample = re.search(r"^```text\n(.*?)^```", readme, re.MULTILINE | re.DOTALL).group(1)
     assert _without_what_changes(sample) in _without_what_changes(done.stdout)
+
+
+# --- what a resumed run takes, and raw SYNs ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", [("--policy", "strict"), ("--confirm", "none"), ("--seed", "1"), ("--polite",)])
+def test_what_belongs_to_a_run_can_not_be_changed_when_it_is_resumed(tmp_path, option):
+    done = run("scan", "--resume", "latest", "--db", tmp_path / "runs.sqlite", *option, code=2)
+    assert f"{option[0]} can't be given; nothing was scanned" in flat(done.stderr)
+
+
+def test_lines_of_a_resumed_run_follow_the_first_ones(tmp_path):
+    lines, db = tmp_path / "hosts.jsonl", tmp_path / "runs.sqlite"
+    with farm() as servers:
+        with open_store(db) as store:
+            # A run of which nothing is done yet: as if killed at once.
+            plan = plan_targets(parse_arguments(servers.arguments()))
+            asyncio.run(_scan_and_stop(plan, store))
+        lines.write_text('{"name": "from before"}\n')
+        run("scan", "--resume", "latest", "--db", db, "--jsonl", lines, "--quiet")
+    names = [json.loads(line)["name"] for line in lines.read_text().splitlines()]
+    assert names[0] == "from before"
+    assert sorted(names[1:]) == sorted(servers.states)
+
+
+async def _scan_and_stop(plan, store):
+    class Stopper:
+        def on_begin(self, _run, scan):
+            scan.interrupt()
+
+        def on_note(self, text):
+            pass
+
+        def on_store_failure(self, error):
+            raise error
+
+    (await scan_plan(plan, ScanOptions(rate=0, processes=1), store=store, observer=Stopper())).close()
+
+
+def test_raw_syns_without_the_capability_are_told_of_before_a_run_begins(tmp_path):
+    db = tmp_path / "runs.sqlite"
+    tmp_path.chmod(0o777)
+    command = ["setpriv", "--bounding-set=-net_raw", "--inh-caps=-all", *PROGRAM]
+    done = subprocess.run(
+        [*command, "scan", "127.78.0.1/32:9", "--syn", "--db", str(db)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "CAP_NET_RAW" in done.stderr
+    assert "--cap-add=NET_RAW" in flat(done.stderr)
+    with open_store(db) as store:
+        assert store.list_runs() == ()
+
+
+def test_raw_syns_need_epoll():
+    done = run("scan", "127.78.0.1/32:9", "--syn", "--net", "asyncio", code=2)
+    assert "--syn works with epoll only" in flat(done.stderr)

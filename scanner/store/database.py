@@ -89,6 +89,12 @@ class Store:
         with self._writing() as connection:
             self._insert_run(connection, run, plan, options)
 
+    def replace_options(self, run_id: str, options: str) -> None:
+        """Store other options for a run that began with some."""
+        with self._writing() as connection:
+            number = self._lock_run(connection, run_id)
+            connection.execute(PLANS.update().where(PLANS.c.run_number == number).values(options=encode_text(options)))
+
     def append_host(self, run_id: str, position: int, record: HostRecord) -> None:
         """Store one host of a run at its position, in a transaction of its own."""
         self.append_hosts(run_id, ((position, record),))

@@ -124,6 +124,7 @@ class Workers:
         self._rates = [options.rate / count] * count
         self._backoffs: list[BackoffReport | None] = [None] * count
         self._writers: list[asyncio.StreamWriter] = []
+        self._processes: list[asyncio.subprocess.Process] = []
         self._is_stopping = False
         self.has_lost = False
         """Whether a worker ended before its work was done."""
@@ -160,6 +161,10 @@ class Workers:
                     group.create_task(self._work(job))
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
+        finally:
+            # Here and not where each was begun: those that are cancelled while they wait would leave theirs behind.
+            for process in self._processes:
+                await _end(process)
 
     async def _work(self, job: _Job) -> None:
         ours, theirs = socket.socketpair()
@@ -167,6 +172,7 @@ class Workers:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "scanner.processes", stdin=theirs.fileno(), start_new_session=True
             )
+        self._processes.append(process)
         reader, writer = await asyncio.open_connection(sock=ours)
         self._writers.append(writer)
         is_done = False
@@ -183,12 +189,7 @@ class Workers:
                     break
         finally:
             writer.close()  # at which the worker ends
-            # Popen's own poll, before a signal, would take the exit code away from asyncio: so no signal at once.
-            try:
-                code = await asyncio.wait_for(process.wait(), _MOST_ENDING_S)
-            except TimeoutError:
-                process.kill()
-                code = await process.wait()
+        code = await _end(process)
         if not is_done:
             self.has_lost = True
             if self._observer is not None:
@@ -211,6 +212,16 @@ class Workers:
                 self._sink.on_absent(order_at, reason)
         for order_at, os_error in delivery.failed:
             self._sink.on_failed(order_at, os_error)
+
+
+async def _end(process: asyncio.subprocess.Process) -> int:
+    """Wait for a worker whose socket was closed; return its exit code."""
+    # Popen's own poll, before a signal, would take the exit code away from asyncio: so no signal at once.
+    try:
+        return await asyncio.wait_for(process.wait(), _MOST_ENDING_S)
+    except TimeoutError:
+        process.kill()
+        return await process.wait()
 
 
 class _Outbox:

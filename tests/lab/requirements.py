@@ -106,6 +106,8 @@ GRANIAN = Requirement(name="granian", module="granian")
 # For networks with loss and without answers, in namespaces of their own (tests/exactness, tests/net).
 IPROUTE = Requirement(name="iproute2", command="ip", debian=("iproute2",))
 NFTABLES = Requirement(name="nftables", command="nft", debian=("nftables",))
+# The store by URL (tests/store). The server's own directory holds a version: only dpkg's list of it has a fixed name.
+POSTGRESQL = Requirement(name="PostgreSQL", file=Path("/var/lib/dpkg/info/postgresql.list"), debian=("postgresql",))
 
 # A new stack adds its line here: install.sh installs the union, and a test checks that no factory needs anything else.
 CATALOGUE: tuple[Requirement, ...] = (
@@ -151,6 +153,7 @@ CATALOGUE: tuple[Requirement, ...] = (
     GRANIAN,
     IPROUTE,
     NFTABLES,
+    POSTGRESQL,
 )
 
 

@@ -504,12 +504,19 @@ def started(*arguments, **more):
             child.kill()
 
 
+def rest_of(child):
+    """Return what else a child says. Not communicate(): it would pass over what readline() has read ahead."""
+    rest, errors = child.stdout.read(), child.stderr.read()
+    child.wait(30)
+    return rest, errors
+
+
 def test_hosts_come_as_lines_while_the_scan_goes_on(servers, hanging):
     options = (*SWEEP, "--timeout", "8", "--jsonl", "-")
     with started("scan", hanging, *servers.arguments(), *options) as child:
         early = [json.loads(child.stdout.readline()) for _ in servers.states]
         assert child.poll() is None  # the silent one has seconds left
-        rest, errors = child.communicate(timeout=60)
+        rest, errors = rest_of(child)
     late = [json.loads(line) for line in rest.splitlines()]
     assert child.returncode == 1, errors
     assert servers.wrong(early) == {}
@@ -630,7 +637,7 @@ def test_a_sweep_that_was_ended_keeps_what_it_learned_and_is_gone_on_with(server
         if number is signal.SIGKILL:
             time.sleep(3)  # a killed run has lost what it learned in the last two seconds
         child.send_signal(number)
-        rest, errors = child.communicate(timeout=30)
+        rest, errors = rest_of(child)
     seen += [json.loads(line)["name"] for line in rest.splitlines()]
     assert "Traceback" not in errors
     if number is not signal.SIGKILL:

@@ -29,6 +29,13 @@ def absent():
     return reasons
 
 
+def _open_way(home):
+    """Let the server's own account, which is not root, come to its folder."""
+    if os.geteuid() == 0:
+        for path in (home, *home.parents[:2]):
+            path.chmod(0o755)
+
+
 @contextlib.contextmanager
 def start_postgresql(home):
     """Run a server below home (a folder); gives a function that makes a database and returns its URL."""
@@ -37,8 +44,7 @@ def start_postgresql(home):
     account = {"user": _ACCOUNT, "group": _ACCOUNT, "extra_groups": ()} if os.geteuid() == 0 else {}
     if account:
         shutil.chown(home, _ACCOUNT, _ACCOUNT)
-        for path in (home, *home.parents[:2]):
-            path.chmod(0o755)
+        _open_way(home)
     data = home / "data"
 
     def run(program, *arguments):
@@ -57,4 +63,5 @@ def start_postgresql(home):
 
         yield make_database
     finally:
+        _open_way(home)  # another pytest on this machine shuts the folder they share
         run("pg_ctl", "-D", data, "-m", "immediate", "stop")

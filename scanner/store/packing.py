@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from scanner.model.exchange import EngineReport, Exchange, Probe, ProbeRequest
+from scanner.model.exchange import EngineReport, Exchange, Probe
 from scanner.model.rows import HelloRow
 from scanner.model.runs import HostRecord, Resolution
 from scanner.model.subjects import Endpoint, Target
 from scanner.store.blobs import Packed, deflate_host, deflate_with, pack_content
-from scanner.store.encoding import decode_time, encode_time
+from scanner.store.encoding import encode_time
 from scanner.store.hello_forms import (
     HelloForm,
     current_forms,
@@ -33,7 +33,6 @@ from scanner.store.values import (
     encode_resolution,
     encode_target,
 )
-from scanner.tls.hello import encode_hello
 
 
 class RowSettings(NamedTuple):
@@ -80,58 +79,15 @@ def pack_rows(
     is_clear: bool = False,
     judged: bytes | None = None,
 ) -> PackedHost:
-    """Return what pack_record returns for record_of_rows of the same arguments, without building any of it."""
+    """Return what pack_record returns for the record that the rows stand for, without building any of it.
+
+    scanner.sweep.rows makes exchanges of rows; target is an address of a range.
+    """
     kept = _plan_kept(keep, is_clear=is_clear, judged=judged)
     body = _Body(target, _address_resolution(target), endpoints, kept)
     if kept is not Kept.NOTHING:
         body.add_rows(rows, settings)
     return body.finish(position, stopped, judged)
-
-
-def record_of_rows(
-    target: Target,
-    endpoints: Sequence[Endpoint],
-    rows: Iterable[HelloRow],
-    *,
-    settings: RowSettings,
-    stopped: str | None = None,
-) -> HostRecord:
-    """Return the record that the rows of a sweep stand for; target is an address of a range."""
-    exchanges = []
-    for row in rows:
-        endpoint = endpoints[row.endpoint]
-        sent = b""
-        if row.random:
-            sent = encode_hello(
-                version=row.version, variant=row.variant, server_name=endpoint.server_name, random=row.random
-            )
-        request = ProbeRequest(
-            id=row.request_id,
-            probe=Probe.HELLO,
-            endpoint=endpoint,
-            version=row.version,
-            variant=row.variant,
-            deadline_s=settings.deadline_s,
-            max_bytes=settings.max_bytes,
-        )
-        exchanges.append(
-            Exchange(
-                request=request,
-                started_at=decode_time(row.started_us),
-                sent=sent,
-                received=row.received,
-                ending=row.ending,
-                elapsed_s=row.elapsed_us / 1e6,
-                os_error=row.os_error,
-            )
-        )
-    return HostRecord(
-        target=target,
-        resolution=_address_resolution(target),
-        endpoints=tuple(endpoints),
-        exchanges=tuple(exchanges),
-        stopped=stopped,
-    )
 
 
 def _address_resolution(target: Target) -> Resolution:

@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 from scanner.answers import read_answer
 from scanner.model.exchange import Ending, HelloVariant, Probe
 from scanner.model.rows import HelloRow
-from scanner.model.runs import Resolution
+from scanner.model.runs import HostRecord, Resolution
 from scanner.model.subjects import Endpoint, Role, Target
 from scanner.model.versions import TlsVersion
 from scanner.store import KeepBytes
-from scanner.store.packing import RowSettings, pack_record, pack_rows, record_of_rows
+from scanner.store.packing import RowSettings, pack_record, pack_rows
 from scanner.store.stored import Kept
+from scanner.sweep.rows import exchange_of_row
 from scanner.tls.reply import ServerHello
 from scanner.tls.retry import maybe_second_hello
 from tests.store.samples import BARE_RECORD, FULL_RECORD, arbitrary_records, make_hello_record, make_record
@@ -21,6 +22,20 @@ from tests.store.test_replies import CHANGE, RETRY, SECOND, record, replies, ser
 from tests.store.unpacked import unpack_host
 
 SETTINGS = RowSettings(deadline_s=2.5, max_bytes=16_384)
+
+
+def record_of_rows(target, endpoints, rows, *, settings, stopped=None):
+    """Return the record that the rows of a sweep stand for, as the sweep itself makes it where it needs one."""
+    exchanges = [exchange_of_row(row, endpoints[row.endpoint], timeout_s=settings.deadline_s) for row in rows]
+    return HostRecord(
+        target=target,
+        resolution=Resolution(addresses=(target.host,)),
+        endpoints=tuple(endpoints),
+        exchanges=tuple(
+            replace(each, request=replace(each.request, max_bytes=settings.max_bytes)) for each in exchanges
+        ),
+        stopped=stopped,
+    )
 
 
 @pytest.mark.parametrize(

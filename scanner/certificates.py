@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.utils import CryptographyDeprecationWarning
 
-from scanner.model.runs import Certificate, TrustResult
+from scanner.model.certificates import Certificate, TrustResult
 from scanner.trust_stores import find_errors, read_trust_stores
 from scanner.untrusted import clean_text
 

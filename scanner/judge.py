@@ -11,9 +11,10 @@ from types import MappingProxyType
 from scanner.answers import Answer
 from scanner.classify import STOP_GAPS, classify_endpoint, scope_of
 from scanner.merge import merge_host, merge_scope
+from scanner.model.certificates import Certificate
 from scanner.model.evidence import Gap, GapReason, Origin
 from scanner.model.exchange import Ending, Exchange, Probe
-from scanner.model.runs import Certificate, Check, EndpointResult, Handshake, HostRecord, HostResult, Run, RunResult
+from scanner.model.runs import Check, EndpointResult, Handshake, HostRecord, HostResult, Run, RunResult
 from scanner.model.subjects import Direction, Endpoint, Role
 from scanner.model.verdicts import Finding, Severity
 from scanner.model.versions import ALL_VERSIONS, TlsVersion

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scanner.entra import DrsPlace, classify_cname_chain, is_registration_name
+from scanner.model.certificates import Certificate
 from scanner.model.exchange import Exchange
-from scanner.model.runs import Certificate, Check, Resolution
+from scanner.model.runs import Check, Resolution
 from scanner.model.subjects import Endpoint, Role, Target
 from scanner.role_adfs import (
     METADATA_PATH,

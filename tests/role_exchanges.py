@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from scanner.model.certificates import Certificate, TrustResult
 from scanner.model.exchange import Ending, Exchange, Probe, ProbeRequest
-from scanner.model.runs import Certificate, TrustResult
 from scanner.model.subjects import Endpoint, Role, Target
 
 AT = datetime(2026, 11, 23, 12, tzinfo=UTC)

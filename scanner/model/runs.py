@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from scanner.model.certificates import Certificate
 from scanner.model.evidence import Gap
 from scanner.model.exchange import Exchange
+from scanner.model.outbound import OutboundResult, PathResult
 from scanner.model.subjects import Endpoint, Target
 from scanner.model.verdicts import Finding, Readiness, Verdict
 from scanner.model.versions import TlsVersion
@@ -92,46 +94,6 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrustResult:
-    """Whether one of sslyze's trust stores accepts a chain for the server name."""
-
-    store: str
-    """``Mozilla``, ``Windows``, ``Apple``, ``Android``, ``Java``."""
-    store_version: str
-    """The store's date or version."""
-    is_trusted: bool
-    """Whether path validation succeeded at the time of the exchange."""
-    error: str | None = None
-    """Why not."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Certificate:
-    """What a peer's leaf certificate says. All text is from the network: escape it."""
-
-    subject: str
-    """RFC 4514 string."""
-    issuer: str
-    """RFC 4514 string."""
-    not_before: datetime | None
-    """Validity begin (UTC); None where it can't be read."""
-    not_after: datetime | None
-    """Validity end (UTC)."""
-    sha256: str
-    """Fingerprint of the DER, lower-case hex."""
-    names: tuple[str, ...] = ()
-    """DNS names and addresses of subjectAltName."""
-    key: str = ""
-    """``RSA 2048``, ``EC secp256r1``, ``Ed25519``."""
-    chain_count: int = 1
-    """Certificates the peer sent."""
-    trust: tuple[TrustResult, ...] = ()
-    """One result a store; empty where validation was not done."""
-    parse_error: str | None = None
-    """Where the DER or a part of it could not be parsed: why (subject and issuer may then be empty)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Handshake:
     """One sslyze handshake, for people."""
 
@@ -180,13 +142,18 @@ class HostResult:
     readiness_reason: str
     """Why, in one sentence."""
     verdicts: tuple[Verdict, ...]
-    """All six versions, merged over the endpoints."""
+    """All six versions INBOUND, oldest first, merged over the endpoints; then, where they were asked about, all six
+    OUTBOUND, merged over ``outbound``."""
     endpoints: tuple[EndpointResult, ...]
     """Each endpoint."""
     checks: tuple[Check, ...] = ()
     """What the host is."""
     gaps: tuple[Gap, ...] = ()
     """Gaps of the host as a whole (name not resolved)."""
+    outbound: tuple[OutboundResult, ...] = ()
+    """Its outbound side by client; empty where that was not asked about."""
+    paths: tuple[PathResult, ...] = ()
+    """Ways through it, where it is a proxy."""
     stopped: str | None = None
     """As in HostRecord."""
 

@@ -24,9 +24,16 @@ class Direction(StrEnum):
 
 
 class Upgrade(StrEnum):
-    """What comes before TLS on the connection. One member so far: TLS from the first byte."""
+    """What comes before TLS on the connection."""
 
     NONE = "none"
+    """Nothing: TLS from the first byte."""
+    HTTP_CONNECT = "http-connect"
+    """CONNECT (RFC 9110 section 9.3.6) to a proxy that speaks plain HTTP."""
+    HTTPS_CONNECT = "https-connect"
+    """The same to a proxy that speaks HTTP over TLS."""
+    SOCKS5 = "socks5"
+    """SOCKS version 5 (RFC 1928)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +64,9 @@ class Target:
     """``global``, ``usgov`` or ``china`` where the target came from ``@entra:...``."""
     locator: str = "argument"
     """Where it was asked for: ``targets.txt:12`` or ``argument``."""
+    proxy: Upgrade | None = None
+    """How a forward proxy is spoken to, where the user said so (``http://``, ``https://``, ``socks5://``); None: as its
+    own port answers."""
 
     @property
     def sni(self) -> str | None:
@@ -87,9 +97,12 @@ class Endpoint:
     """What comes before TLS."""
     is_optional: bool = False
     """True where nothing listening is a normal answer."""
+    destination: str | None = None
+    """What a proxy is asked for, ``login.example.com:443`` or ``[2001:db8::1]:443``; None where upgrade is NONE."""
 
     @property
     def locator(self) -> str:
-        """``tcp://192.0.2.7:443`` or ``tcp://[2001:db8::1]:443``."""
+        """``tcp://192.0.2.7:443`` or ``tcp://[2001:db8::1]:443``; ``... -> login.example.com:443`` through a proxy."""
         address = f"[{self.address}]" if ":" in self.address else self.address
-        return f"tcp://{address}:{self.port}"
+        way = "" if self.destination is None else f" -> {self.destination}"
+        return f"tcp://{address}:{self.port}{way}"

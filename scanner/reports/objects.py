@@ -9,8 +9,9 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+from scanner.model.certificates import Certificate
 from scanner.model.evidence import Gap, Observation, State
-from scanner.model.runs import Certificate, Check, EndpointResult, HostResult, Run, RunResult
+from scanner.model.runs import Check, EndpointResult, HostResult, Run, RunResult
 from scanner.model.subjects import Direction
 from scanner.model.verdicts import Finding, Readiness, Severity, Verdict
 from scanner.model.versions import ALL_VERSIONS

@@ -103,6 +103,15 @@ BORINGSSL = Requirement(
 )
 BOUNCY_CASTLE = Requirement(name="Bouncy Castle", file=Path("/usr/share/java/bctls.jar"), debian=("libbctls-java",))
 GRANIAN = Requirement(name="granian", module="granian")
+# Forward proxies and interceptors (tests/proxies). squid-openssl and squid exclude each other: always the former.
+SQUID = Requirement(
+    name="Squid with OpenSSL", file=Path("/usr/lib/squid/security_file_certgen"), debian=("squid-openssl",)
+)
+TINYPROXY = Requirement(name="tinyproxy", command="tinyproxy", debian=("tinyproxy-bin",))
+MICROSOCKS = Requirement(name="microsocks", command="microsocks", debian=("microsocks",))
+DANTE = Requirement(name="Dante", command="danted", debian=("dante-server",))
+MITMPROXY = Requirement(name="mitmproxy", command="mitmdump", debian=("mitmproxy",))
+CURL = Requirement(name="curl", command="curl", debian=("curl",))
 # For networks with loss and without answers, in namespaces of their own (tests/exactness, tests/net).
 IPROUTE = Requirement(name="iproute2", command="ip", debian=("iproute2",))
 NFTABLES = Requirement(name="nftables", command="nft", debian=("nftables",))
@@ -151,6 +160,12 @@ CATALOGUE: tuple[Requirement, ...] = (
     BORINGSSL,
     BOUNCY_CASTLE,
     GRANIAN,
+    SQUID,
+    TINYPROXY,
+    MICROSOCKS,
+    DANTE,
+    MITMPROXY,
+    CURL,
     IPROUTE,
     NFTABLES,
     POSTGRESQL,

@@ -78,8 +78,7 @@ _TABLE = (
         title="AD FS fetches federation metadata on demand",
         stack=".NET Framework (HttpWebRequest) over Schannel",
         limits=(
-            "Which process fetches, the AD FS service or PowerShell with the cmdlet, is not verified: "
-            "compare with monitoring by the service.",
+            "Which process fetches is not verified: the AD FS service, or PowerShell that runs the cmdlet.",
             "Speaks for metadata alone: the agent for Connect Health and the adapter for Entra MFA are other clients.",
             BY_NAME,
         ),
@@ -150,8 +149,8 @@ _TABLE = (
         title="WinHTTP as SYSTEM",
         stack="WinHTTP over Schannel",
         limits=(
-            "Speaks for programs on WinHTTP, not for AD FS; its own setting DefaultSecureProtocols is not verified "
-            "to hold for others.",
+            "Speaks for programs on WinHTTP, not for AD FS: WinHTTP has a setting of its own, DefaultSecureProtocols.",
+            "How far that setting reaches is not verified.",
             "The proxy settings of SYSTEM may differ from a user's.",
             BY_NAME,
         ),

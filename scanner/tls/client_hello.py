@@ -14,6 +14,8 @@ from scanner.model.versions import ALL_VERSIONS, TlsVersion
 MAX_HELLO_BYTES = 65_536
 """Most bytes read for one hello, record headers included; longer ones are refused."""
 
+_TOO_LONG = f"a hello of more than {MAX_HELLO_BYTES} bytes"
+
 FALLBACK_SCSV = 0x5600
 """TLS_FALLBACK_SCSV (RFC 7507): the client has tried a higher version before."""
 _EMPTY_RENEGOTIATION_INFO_SCSV = 0x00FF
@@ -226,7 +228,7 @@ class HelloReader:
         if isinstance(self._decoded, NeedMore):
             self._least_bytes = self._decoded.least_bytes
             if self._least_bytes > MAX_HELLO_BYTES:
-                self._decoded = _not(f"a hello of more than {MAX_HELLO_BYTES} bytes", buffer)
+                self._decoded = _not(_TOO_LONG, buffer)
         return self._decoded
 
     def _read_records(self) -> Decoded:
@@ -238,6 +240,8 @@ class HelloReader:
                     return wrong
             wanted = (self._message_bytes or 4) - len(message)
             end = min(self._record_end, self._at + wanted)
+            if end > MAX_HELLO_BYTES:
+                return _not(_TOO_LONG, buffer)
             if len(buffer) < end:
                 # Only the first byte of a message can end the reading early.
                 if not message and len(buffer) > self._at and buffer[self._at] != 1:
@@ -251,7 +255,7 @@ class HelloReader:
                 self._message_bytes = 4 + int.from_bytes(message[1:4], "big")
                 if self._message_bytes > MAX_HELLO_BYTES - _RECORD_HEADER_BYTES:
                     return _not(f"a ClientHello of {self._message_bytes} bytes", buffer)
-            if len(message) == self._message_bytes:
+            if 4 <= len(message) == self._message_bytes:
                 return _decode_message(bytes(message), buffer, wire_bytes=end)
 
     def _read_record_header(self) -> NeedMore | NotClientHello | None:

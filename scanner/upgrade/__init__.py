@@ -1,0 +1,1 @@
+"""What comes before TLS: the way through a proxy, as conversations without I/O."""

@@ -1,0 +1,1 @@
+"""What comes before TLS: ways through proxies, from scripted bytes and through real proxies."""

@@ -1,10 +1,12 @@
 """Record the hellos in tests/tls/hellos: each program of the table connects to a socket on loopback that never answers.
 
-``python -m tests.tls.record_hellos [NAME...]`` writes NAME.bin for each program that is here, and README.md.
+``python -m tests.tls.record_hellos [NAME...]`` writes NAME.bin for each program that is here.
 """
 # ruff: noqa: T201 - it tells what it wrote
 
+import os
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -35,6 +37,10 @@ connection = socket.create_connection(("127.0.0.1", PORT))
 client = LegacySslClient(connection, OpenSslVersionEnum.%s, OpenSslVerifyEnum.NONE)
 client.set_cipher_list("ALL:COMPLEMENTOFALL")
 client.do_handshake()
+"""
+NODE = """
+require("tls").connect({port: PORT, host: "127.0.0.1", servername: "capture.example",
+  minVersion: "TLSv1.2", maxVersion: "TLSv1.3"});
 """
 JAVA = """
 import javax.net.ssl.*;
@@ -70,6 +76,7 @@ class Program:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,
             env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "OPENSSL_CONF": "/dev/null"},
         )
 
@@ -91,7 +98,7 @@ def python(source: str) -> Program:
 
 
 PROGRAMS = {
-    "openssl-default": openssl(f"-servername {NAME}"),
+    "openssl-tls12-to-tls13": openssl(f"-servername {NAME} -min_protocol TLSv1.2 -max_protocol TLSv1.3"),
     "openssl-tls10-to-tls13": openssl(
         f"-servername {NAME} -min_protocol TLSv1 -max_protocol TLSv1.3 -cipher DEFAULT:@SECLEVEL=0"
     ),
@@ -99,8 +106,10 @@ PROGRAMS = {
     "openssl-tls12": openssl(f"-servername {NAME} -tls1_2 -alpn h2,http/1.1"),
     "openssl-tls11-fallback": openssl(f"-servername {NAME} -tls1_1 -fallback_scsv -cipher DEFAULT:@SECLEVEL=0"),
     "openssl-tls10-no-name": openssl("-noservername -tls1 -cipher DEFAULT:@SECLEVEL=0"),
-    "openssl-many-records": openssl(f"-servername {NAME} -max_send_frag 512 -alpn {LONG_ALPN}"),
-    "curl-default": curl(""),
+    "openssl-many-records": openssl(
+        f"-servername {NAME} -max_send_frag 512 -min_protocol TLSv1.2 -max_protocol TLSv1.3 -alpn {LONG_ALPN}"
+    ),
+    "curl-tls12-to-tls13": curl("--tlsv1.2 --tls-max 1.3"),
     "curl-tls10-to-tls11": curl("--tlsv1.0 --tls-max 1.1 --ciphers DEFAULT:@SECLEVEL=0"),
     "python-tls12-to-tls13": python(PYTHON % ("TLSv1_2", "TLSv1_3")),
     "python-tls13": python(PYTHON % ("TLSv1_3", "TLSv1_3")),
@@ -108,22 +117,21 @@ PROGRAMS = {
     "gnutls-tls11-to-tls13": gnutls("NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:+VERS-TLS1.1"),
     "gnutls-tls11": gnutls("NORMAL:-VERS-ALL:+VERS-TLS1.1"),
     "gnutls-ssl3-to-tls10": gnutls("NORMAL:-VERS-ALL:+VERS-TLS1.0:+VERS-SSL3.0"),
-    "wget-tls12": Program(command="wget -q -O /dev/null -t 1 --secure-protocol=TLSv1_2 https://127.0.0.1:PORT/"),
+    "wget-tls12-and-up": Program(command="wget -q -O /dev/null -t 1 --secure-protocol=TLSv1_2 https://127.0.0.1:PORT/"),
     "nassl-ssl2": python(NASSL % "SSLV2"),
     "nassl-ssl3": python(NASSL % "SSLV3"),
     "nassl-ssl2-to-tls12": python(NASSL % "SSLV23"),
     "node08-ssl2": Program(command="node-0.8 old_node_client.js 127.0.0.1 PORT SSLv2_method ALL"),
     "node08-tls10": Program(command="node-0.8 old_node_client.js 127.0.0.1 PORT TLSv1_method ALL"),
-    "node20-default": Program(
-        command=f"node -e 'require(\"tls\").connect({{port: PORT, host: \"127.0.0.1\", servername: \"{NAME}\"}})'"
-    ),
+    "node20-tls12-to-tls13": Program(command="node SOURCE", source=NODE, suffix=".js"),
     "java17-tls12": Program(command="java SOURCE", source=JAVA % '"TLSv1.2"', suffix=".java"),
     "java17-tls12-in-ssl2-format": Program(
         command="java SOURCE", source=JAVA % '"SSLv2Hello", "TLSv1.2"', suffix=".java"
     ),
-    "chromium": Program(
+    "chromium-tls12-to-tls13": Program(
         command="chromium --headless --no-sandbox --disable-gpu --user-data-dir=FOLDER --no-first-run"
-        f' --disable-background-networking --disable-features=NetworkTimeServiceQuerying --host-resolver-rules="MAP * 127.0.0.1:PORT" https://{NAME}/'
+        " --disable-background-networking --disable-features=NetworkTimeServiceQuerying --ssl-version-min=tls1.2"
+        f' --host-resolver-rules="MAP * 127.0.0.1:PORT" https://{NAME}/'
     ),
 }
 
@@ -131,7 +139,7 @@ PROGRAMS = {
 def record(program: Program) -> bytes:
     """Return what the program sends before anyone answers; b"" where it sends nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listener, tempfile.TemporaryDirectory() as folder:
-        listener.settimeout(20)
+        listener.settimeout(40)
         client = program.run(listener.getsockname()[1], Path(folder))
         found = bytearray()
         try:
@@ -143,7 +151,7 @@ def record(program: Program) -> bytes:
         except TimeoutError:
             pass
         finally:
-            client.kill()
+            os.killpg(client.pid, signal.SIGKILL)
             client.communicate()
         return bytes(found)
 

@@ -136,6 +136,10 @@ class Way:
             from scanner.upgrade.http_connect import http_connect  # noqa: PLC0415  # see the module's head
 
             return (yield from http_connect(self._destination, self._credentials, self._auth, self._heard, self._told))
+        if self._upgrade is Upgrade.SOCKS5:
+            from scanner.upgrade.socks5 import socks5_connect  # noqa: PLC0415  # see the module's head
+
+            return (yield from socks5_connect(self._destination, self._credentials, self._auth, self._heard))
         return Opening(is_open=True)
 
     def _relay(self, inner: Conversation, rest: bytes) -> Conversation:

@@ -300,9 +300,14 @@ def test_both_headers_of_ssl2_are_read(version, padding):
 def test_ssl2_may_be_chosen_only_where_it_has_a_cipher():
     both = decoded(ssl2(version=0x0301))
     assert (both.maximum, both.may_offer(SSL2), both.may_offer(SSL3)) == (TLS10, None, None)
-    assert decoded(ssl2(version=0x0301, kinds=b"\x00\x00\x2f")).may_offer(SSL2) is False
+    assert decoded(ssl2(version=0x0301, kinds=b"\x00\xc0\x2f")).may_offer(SSL2) is False
     assert decoded(ssl2()).may_offer(SSL2) is True
     assert decoded(ssl2()).may_offer(SSL3) is False
+
+
+def test_half_a_cipher_kind_is_left_out():
+    assert decoded(ssl2(kinds=b"\x01\x00\x80\x07")).suites == (0x010080,)
+    assert decoded(ssl2(kinds=b"\x01\x00\x80\x07\x00")).suites == (0x010080,)
 
 
 @pytest.mark.parametrize(
@@ -310,6 +315,10 @@ def test_ssl2_may_be_chosen_only_where_it_has_a_cipher():
     [
         (b"\x80\x08\x01\x00\x02" + bytes(6), "an SSLv2 record too short for a hello"),
         (b"\x80\x09\x01\x00\x02\x00\x03\x00\x00\x00\x00", "an SSLv2-format hello whose lengths do not fit"),
+        (
+            b"\x00\x10\x07\x01\x00\x02\x00\x03\x00\x00\x00\x04" + bytes(7),
+            "an SSLv2-format hello whose lengths do not fit",
+        ),
         (b"\x80\x20\x04\x00\x01\x00\x02", "another protocol"),
         (b"\x80\x20\x01\x00\x03", "another protocol"),
         (b"\x80\x20\x01\x02\x00", "another protocol"),
@@ -489,6 +498,10 @@ def test_odd_fields_are_kept():
             "a ClientHello whose cipher suites do not fit",
         ),
         (
+            b"\x16\x03\x01\x00\x2b\x01\x00\x00\x27" + bytes(34) + b"\x00\x00\x02\x00\x2f",
+            "a ClientHello whose cipher suites do not fit",
+        ),
+        (
             b"\x16\x03\x01\x00\x2c\x01\x00\x00\x28" + bytes(34) + b"\x00\x00\x02\x00\x2f\x01",
             "a ClientHello whose compression methods do not fit",
         ),
@@ -529,6 +542,10 @@ def hello_of(wire_bytes):
 def test_64_kib_on_the_wire_are_read_and_no_byte_more():
     assert MAX_HELLO_BYTES == 65_536
     assert decoded(hello_of(MAX_HELLO_BYTES)).wire_bytes == MAX_HELLO_BYTES
+    kept = hello_of(MAX_HELLO_BYTES + 1)[:MAX_HELLO_BYTES]
+    empty_records = (b"\x16\x03\x01\x00\x00" * 14_000)[:MAX_HELLO_BYTES]
+    for data in (kept, empty_records):
+        assert isinstance(decode_client_hello(data), NotClientHello), "no use in waiting for the byte that is too many"
     for pieces in (1, 2):
         reader, data = HelloReader(), hello_of(MAX_HELLO_BYTES + 1)
         middle = len(data) // pieces

@@ -29,13 +29,13 @@ class Opening:
 def parse_destination(text: str) -> tuple[str, int]:
     """Return (host, port) of ``login.example.com:443``, ``192.0.2.7:443`` or ``[2001:db8::1]:443``; else ValueError."""
     match = _DESTINATION.fullmatch(text)
-    port = int(match["port"]) if match else 0
-    if match is None or not 0 < port <= _MAX_PORT:
-        raise ValueError(f"a destination is HOST:PORT or [IPV6]:PORT, not {text[:300]!r}")
-    literal = match["literal"]
-    if literal is None:
-        return match["host"], port
-    return str(IPv6Address(literal)), port
+    if match is not None and 0 < int(match["port"]) <= _MAX_PORT:
+        literal = match["literal"] and maybe_address(match["literal"])
+        if match["host"]:
+            return match["host"], int(match["port"])
+        if isinstance(literal, IPv6Address):
+            return str(literal), int(match["port"])
+    raise ValueError(f"a destination is HOST:PORT or [IPV6]:PORT, not {text[:300]!r}")
 
 
 def maybe_address(host: str) -> IPv4Address | IPv6Address | None:

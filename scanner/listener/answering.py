@@ -45,6 +45,15 @@ def open_answer(hello: ClientHello, version: TlsVersion, identity: Identity, *, 
     # Engines are loaded here: an everyday scan has no use for them.
     visitor = Visitor(hello=hello, version=version)
     leaves = identity.leaves_for(hello.server_name, address=address)
-    from scanner.listener.openssl_answer import OpensslAnswer  # noqa: PLC0415  # see above
+    if version is TlsVersion.SSL2:
+        from scanner.listener.ssl2_answer import Ssl2Answer  # noqa: PLC0415  # see above
 
-    return OpensslAnswer(version, leaves, visitor)
+        return Ssl2Answer(leaves, visitor)
+    if version >= TlsVersion.TLS1_2:
+        from scanner.listener.openssl_answer import OpensslAnswer, has_suite_for  # noqa: PLC0415  # see above
+
+        if version is TlsVersion.TLS1_3 or has_suite_for(hello, leaves):
+            return OpensslAnswer(version, leaves, visitor)
+    from scanner.listener.tlslite_answer import TlsliteAnswer  # noqa: PLC0415  # see above
+
+    return TlsliteAnswer(version, leaves, visitor)

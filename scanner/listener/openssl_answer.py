@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import ssl
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from scanner.listener.visit import Visit
 from scanner.listener.words import PEER_CLOSED, maybe_fatal_alert, render_received_alert, render_sent_alert
@@ -18,19 +18,32 @@ from scanner.model.exchange import EngineReport
 from scanner.model.versions import TlsVersion
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from scanner.listener.identity import Leaf
     from scanner.listener.pages import Visitor
+    from scanner.tls.client_hello import ClientHello
 
 _VERSIONS = {TlsVersion.TLS1_2: ssl.TLSVersion.TLSv1_2, TlsVersion.TLS1_3: ssl.TLSVersion.TLSv1_3}
 
-_CIPHERS = "DEFAULT:ALL:COMPLEMENTOFALL:@SECLEVEL=0"
-"""Everything the build has, suites with a certificate first: what a client makes of a certificate is worth knowing."""
+_CIPHERS = "ALL:COMPLEMENTOFALL:+kDHE:+aNULL:+eNULL:@SECLEVEL=0"
+"""Everything the build has. DHE late, as Java 7 has only small groups; without certificate last: what a client makes of
+a certificate is worth knowing."""
 
 _PIECE_BYTES = 16_384
 _ECDSA_P256_SHA256 = 0x0403
 """RFC 8446 section 4.2.3."""
+
+_FFDHE2048 = (
+    "FFFFFFFFFFFFFFFFADF85458A2BB4A9AAFDC5620273D3CF1D8B9C583CE2D3695"
+    "A9E13641146433FBCC939DCE249B3EF97D2FE363630C75D8F681B202AEC4617A"
+    "D3DF1ED5D5FD65612433F51F5F066ED0856365553DED1AF3B557135E7F57C935"
+    "984F0C70E0E68B77E2A689DAF3EFE8721DF158A136ADE73530ACCA4F483A797A"
+    "BC0AB182B324FB61D108A94BB2C8E3FBB96ADAB760D7F4681D4F42A3DE394DF4"
+    "AE56EDE76372BB190B07A7C8EE0A6D709E02FCE1CDF7E2ECC03404CD28342F61"
+    "9172FE9CE98583FF8E4F1232EEF28183C3FE3B1B4C6FAD733BB5FCBC2EC22005"
+    "C58EF1837D1683B2C6F34A26C1B2EFFA886B423861285C97FFFFFFFFFFFFFFFF"
+)
 
 # OpenSSL's reasons for alerts received (ssl/ssl_err.c): the alert's number is the reason's number less 1000, but
 # Python gives only the name. The prefix tells with which version the alert came up.
@@ -78,7 +91,7 @@ class OpensslAnswer:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         if version is TlsVersion.TLS1_3:
-            leaves = _pick(leaves, visitor.hello.signature_algorithms)
+            leaves = _pick(leaves, visitor.hello.signature_algorithms)[:1]
         context = _make_context(_VERSIONS[version], leaves)
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._leaves = leaves
@@ -146,19 +159,24 @@ class OpensslAnswer:
 
     def report(self) -> EngineReport:
         """See scanner.listener.answering.Answer."""
-        cipher = self._tls.cipher() if self._completed else None
+        cipher = self._tls.cipher()
+        suite = cipher[0] if cipher else None
         return EngineReport(
             engine=engine_name(),
             completed=self._completed,
-            cipher_suite=cipher[0] if cipher else None,
-            chain_der=self._chain(cipher[0] if cipher else ""),
+            cipher_suite=suite if self._completed else None,
+            chain_der=self._chain(suite),
             error=self._error,
         )
 
-    def _chain(self, suite: str) -> tuple[bytes, ...]:
+    def _chain(self, suite: str | None) -> tuple[bytes, ...]:
+        """Return the chain that was sent; none where none was, or before a suite is chosen."""
+        if suite is None or suite.startswith(("ADH-", "AECDH-")):
+            return ()
         # Python does not tell which certificate OpenSSL took; the suite does, and for TLS 1.3 there is one only.
-        wants_ecdsa = "ECDSA" in suite
-        return next((leaf.chain_der for leaf in self._leaves if leaf.is_rsa != wants_ecdsa), self._leaves[0].chain_der)
+        return next(
+            (leaf.chain_der for leaf in self._leaves if leaf.is_rsa != ("ECDSA" in suite)), self._leaves[0].chain_der
+        )
 
 
 def _pick(leaves: tuple[Leaf, ...], algorithms: tuple[int, ...]) -> tuple[Leaf, ...]:
@@ -173,18 +191,24 @@ def engine_name() -> str:
     return f"{' '.join(ssl.OPENSSL_VERSION.split()[:2])} (Python ssl)"
 
 
+def has_suite_for(hello: ClientHello, leaves: tuple[Leaf, ...]) -> bool:
+    """Return whether this OpenSSL shares a suite up to TLS 1.2 with the client, for which there is a certificate."""
+    kinds = {"auth-rsa" if leaf.is_rsa else "auth-ecdsa" for leaf in leaves} | {"auth-null"}
+    return any(_suites().get(suite) in kinds for suite in hello.suites)
+
+
 @cache
-def known_suites() -> frozenset[int]:
-    """Return the suites up to TLS 1.2 that this OpenSSL can answer with certificates such as ours."""
+def _suites() -> dict[int, str]:
+    """Return the suites up to TLS 1.2 of this build, with what they authenticate by."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_ciphers(_CIPHERS)
-    return frozenset(
-        int(cipher["id"]) & 0xFFFF
-        for cipher in context.get_ciphers()
-        if cipher.get("auth") not in {"auth-psk", "auth-srp"}
-        and "psk" not in str(cipher.get("kea"))
-        and "srp" not in str(cipher.get("kea"))
-    )
+    # We have no pre-shared keys, and Python can't take them.
+    ciphers = (cast("dict[str, object]", cipher) for cipher in context.get_ciphers())
+    return {
+        int(str(cipher["id"])) & 0xFFFF: str(cipher.get("auth"))
+        for cipher in ciphers
+        if not {"psk", "srp"} & set(str(cipher.get("kea")).split("-"))
+    }
 
 
 def _make_context(version: ssl.TLSVersion, leaves: tuple[Leaf, ...]) -> ssl.SSLContext:
@@ -198,17 +222,29 @@ def _make_context(version: ssl.TLSVersion, leaves: tuple[Leaf, ...]) -> ssl.SSLC
     context.num_tickets = 0
     context.set_alpn_protocols(["http/1.1"])
     for leaf in leaves:
-        _load(context, leaf.pem)
+        _load(context.load_cert_chain, leaf.pem)
+    if version is ssl.TLSVersion.TLSv1_2:
+        _load(context.load_dh_params, _dh_params())
     return context
 
 
-def _load(context: ssl.SSLContext, pem: bytes) -> None:
-    # Python reads keys from files only: this one has no name and no disk.
+@cache
+def _dh_params() -> bytes:
+    """Return ffdhe2048 (RFC 7919 appendix A.1) in PEM form."""
+    from cryptography.hazmat.primitives.asymmetric import dh  # noqa: PLC0415  # loaded when listening
+    from cryptography.hazmat.primitives.serialization import Encoding, ParameterFormat  # noqa: PLC0415  # the same
+
+    parameters = dh.DHParameterNumbers(p=int(_FFDHE2048, 16), g=2).parameters()
+    return parameters.parameter_bytes(Encoding.PEM, ParameterFormat.PKCS3)
+
+
+def _load(load: Callable[[str], None], pem: bytes) -> None:
+    # Python reads these from files only: this one has no name and no disk.
     descriptor = os.memfd_create("identity", os.MFD_CLOEXEC)
     try:
         view = memoryview(pem)
         while view:
             view = view[os.write(descriptor, view) :]
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+        load(f"/proc/self/fd/{descriptor}")
     finally:
         os.close(descriptor)

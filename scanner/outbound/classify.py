@@ -19,6 +19,7 @@ from scanner.model.evidence import Basis, Evidence, Gap, GapReason, Observation,
 from scanner.model.subjects import Direction
 from scanner.model.versions import ALL_VERSIONS, TlsVersion
 from scanner.outbound.arrivals import ACCEPTED, WORDLESS, Arrival, Outcome
+from scanner.outbound.tokens import ProbeToken
 from scanner.tls.client_hello import ClientHello
 from scanner.tls.ja4 import render_ja4
 
@@ -151,8 +152,12 @@ class Client:
         """Connections that may be a second try with less than the client's most, and whether one surely was."""
         found: set[Arrival] = set()
         has_lowered = False
-        failed: dict[int, datetime] = {}  # when a connection with a hello of this ceiling last failed
+        # By question, when a connection with a hello of this ceiling last failed.
+        failures: dict[str, dict[int, datetime]] = {}
         for arrival in self.arrivals:
+            # A proxy's next try answers the same question, so it carries the same nonce.
+            question = arrival.token.nonce if isinstance(arrival.token, ProbeToken) else ""
+            failed = failures.setdefault(question, {})
             ceiling = None if arrival.hello is None else _ceiling(arrival.hello)
             lately = [each for each, ended_at in failed.items() if arrival.at - ended_at <= _RETRY_WITHIN]
             if arrival.hello is not None and ceiling is not None:

@@ -14,6 +14,7 @@ from scanner.model.subjects import Direction
 from scanner.model.versions import ALL_VERSIONS
 from scanner.outbound.arrivals import Outcome, read_arrival
 from scanner.outbound.classify import classify_outbound, offers
+from scanner.outbound.tokens import Answer, ProbeToken
 from tests.outbound.clients import (
     AT,
     SSL2,
@@ -176,6 +177,32 @@ def test_lowest_try_must_refuse_three_times():
     ]
     assert verdicts(classify([start, *tries[:2]]))[SSL3].state is U
     assert verdicts(classify([start, *tries]))[SSL3].state is D
+
+
+def test_hanging_up_is_no_refusal_where_the_client_comes_again_with_less():
+    found = [GOOD, *[(PLAIN, V10, "close")] * 6, GOOD]
+    assert state(V10, *found) is D
+    assert state(V10, *found, (MARKED, V11, "completed")) is U
+
+
+def test_list_in_a_second_try_rules_out_what_is_below_its_maximum_only():
+    marked = hello(listed=[0x0303, 0x0302], suites=(0xC02F, 0x5600))
+    found = verdicts(classify([arrival(marked)]))
+    assert found[V13].state is U
+    assert found[V10].state is D
+
+
+def test_connections_for_different_questions_of_the_scan_are_no_tries():
+    """A proxy's hello may follow that of the client: less was asked, not less tried."""
+
+    def connections(nonces):
+        first, second = (ProbeToken(nonce * 16, Answer.TLS11) for nonce in nonces)
+        failed = arrival(LISTED, answered=V13, end="reset", token=first)
+        lower = arrival(PLAIN, answered=V11, end=70, serial=1, at=failed.ended_at + timedelta(seconds=1), token=second)
+        return verdicts(classify([failed, lower]))
+
+    assert connections("ab")[V11].state is D
+    assert connections("aa")[V11].state is U
 
 
 def test_list_that_cannot_be_read_rules_nothing_out():

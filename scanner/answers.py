@@ -110,7 +110,7 @@ _SILENT_ENDINGS = {
     Ending.TIMED_OUT_CONNECT: (AnswerKind.NO_CONNECTION, "no answer to the connection attempt before the deadline"),
     Ending.REFUSED: (AnswerKind.NO_CONNECTION, "connection refused: nothing listens there"),
     Ending.UNREACHABLE: (AnswerKind.NO_CONNECTION, "host or network unreachable"),
-    Ending.UPGRADE_DECLINED: (AnswerKind.NOT_TLS, "the peer would not go on to TLS"),
+    Ending.UPGRADE_DECLINED: (AnswerKind.NOT_TLS, "the proxy would not open the way"),
     Ending.OVERSIZE: (AnswerKind.ODD, "bytes without end and without a ServerHello"),
     Ending.LOCAL_FAILURE: (AnswerKind.NOT_ASKED, "this machine could not ask"),
     Ending.CANCELLED: (AnswerKind.NOT_ASKED, "the question was cut off"),
@@ -140,6 +140,9 @@ def read_answer(exchange: Exchange) -> Answer:
             sent_bytes=_hello_bytes(exchange.sent, version),
         )
 
+    if exchange.ending is Ending.UPGRADE_DECLINED:  # what came is the proxy's, in its own protocol
+        kind, text = _SILENT_ENDINGS[exchange.ending]
+        return answer(kind, f"{text}: {exchange.os_error}" if exchange.os_error else text)
     reply = decode_reply(exchange.received, sent=exchange.sent) if exchange.received else Incomplete()
     match reply:
         case ServerHello(is_retry_request=True):

@@ -22,6 +22,8 @@ from scanner.net.syn import SynProber
 from scanner.options import ScanOptions, decode_options, open_resolver
 from scanner.policy import Policy, read_policy
 from scanner.processes import Workers, plan_process_count
+from scanner.proxy_setup import Secrets, preparing
+from scanner.proxying import Proxying
 from scanner.results import JudgedHost, Results, decode_judged
 from scanner.share import Part, Share
 from scanner.sink import RunSink
@@ -87,13 +89,14 @@ async def scan_plan(
     spool_folder: Path | None = None,
     on_host: Callable[[JudgedHost], None] | None = None,
     on_record: Callable[[int, HostRecord], None] | None = None,
+    secrets_of: Secrets | None = None,
 ) -> Results:
     """Scan, store as results come, and judge.
 
     resumed: id of the stored run to go on with; plan and options are those of load_resumable. spool_folder: where the
     results of large runs wait for the reports, some 10 KB a host; None is the system's for temporary files. on_host: is
     given each host when it is known; on_record: everything learned of it, as (position, record), where one process does
-    all.
+    all. secrets_of: what forward proxies and the listener are told, which is neither stored nor shown.
 
     Raises PolicyError for an unknown policy, ValueError for an unknown network, StoreError where the run can't be begun
     in the store, or where the store fails later and there is no observer to be told.
@@ -103,22 +106,25 @@ async def scan_plan(
     await open_network(options.net).close()
     if options.uses_syn:
         _check_syn(options)
-    begun = _begin(plan, options, policy, store=store, resumed=resumed, spool_folder=spool_folder)
-    try:
-        return await _scan(
-            begun,
-            plan,
-            options,
-            policy,
-            observer=observer,
-            resolver=resolver,
-            store=store,
-            on_host=on_host,
-            on_record=on_record,
-        )
-    except BaseException:
-        begun.results.close()
-        raise
+    on_note = observer.on_note if observer is not None else lambda _text: None
+    async with preparing(plan, options, secrets_of or Secrets(), on_note) as proxying:
+        begun = _begin(plan, options, policy, store=store, resumed=resumed, spool_folder=spool_folder)
+        try:
+            return await _scan(
+                begun,
+                plan,
+                options,
+                policy,
+                observer=observer,
+                resolver=resolver,
+                store=store,
+                on_host=on_host,
+                on_record=on_record,
+                proxying=proxying,
+            )
+        except BaseException:
+            begun.results.close()
+            raise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,10 +187,12 @@ async def _scan(
     store: Store | None,
     on_host: Callable[[JudgedHost], None] | None,
     on_record: Callable[[int, HostRecord], None] | None,
+    proxying: Proxying | None,
 ) -> Results:
     """Scan what is left of a run."""
     run, results, progress = begun.run, begun.results, begun.progress
-    can_share = resolver is None and on_record is None  # neither can be sent to another process
+    # None of these can be sent to another process.
+    can_share = resolver is None and on_record is None and proxying is None
     process_count = plan_process_count(options, plan.space.count) if can_share else 1
     options = _bound(options, plan, process_count, observer)
     sink = RunSink(
@@ -198,7 +206,16 @@ async def _scan(
     else:
         resolver = resolver or open_resolver(options)
         scan = Share(
-            run, plan, policy, options, sink, part=part, resolver=resolver, does_pack=does_pack, on_record=on_record
+            run,
+            plan,
+            policy,
+            options,
+            sink,
+            part=part,
+            resolver=resolver,
+            does_pack=does_pack,
+            on_record=on_record,
+            proxying=proxying,
         )
     if observer is not None:
         observer.on_begin(run, scan)

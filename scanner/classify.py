@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from scanner.answers import Answer, AnswerKind, read_answer
 from scanner.model.evidence import Basis, Evidence, Gap, GapReason, Observation, Origin, State
-from scanner.model.exchange import Exchange, Probe
+from scanner.model.exchange import VERSION_PROBES, Exchange
 from scanner.model.subjects import Direction, Endpoint
 from scanner.model.versions import ALL_VERSIONS, TlsVersion
 from scanner.survey import Open, Settled, Survey
@@ -20,7 +20,9 @@ STOP_GAPS = {
 }
 """What HostRecord.stopped means for all that was not settled."""
 
-_ENDPOINT_REASONS = frozenset({GapReason.REFUSED, GapReason.UNREACHABLE, GapReason.NO_ANSWER, GapReason.NOT_TLS})
+_ENDPOINT_REASONS = frozenset(
+    {GapReason.REFUSED, GapReason.UNREACHABLE, GapReason.NO_ANSWER, GapReason.NOT_TLS, GapReason.PROXY_DECLINED}
+)
 """Reasons that hold for the endpoint whichever version was asked for."""
 
 
@@ -50,7 +52,7 @@ def classify_endpoint(
     own = [
         answers.get(exchange.request.id) or read_answer(exchange)
         for exchange in exchanges
-        if exchange.request.probe is not Probe.HTTP
+        if exchange.request.probe in VERSION_PROBES
     ]
     survey = Survey(own)
     local = [answer for answer in own if answer.kind is AnswerKind.NOT_ASKED]

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import logging
 import os
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
@@ -14,20 +14,22 @@ from typing import TYPE_CHECKING, Protocol
 from scanner.answers import Answer, AnswerKind, read_answer
 from scanner.counters import Counters
 from scanner.exclusions import Exclusions
-from scanner.model.exchange import EngineReport, Exchange, HelloVariant, Probe, ProbeRequest
+from scanner.model.exchange import VERSION_PROBES, Ending, EngineReport, Exchange, HelloVariant, Probe, ProbeRequest
 from scanner.model.runs import HostRecord, Resolution
-from scanner.model.subjects import Endpoint, Role, Target, is_address
+from scanner.model.subjects import Endpoint, Role, Target, Upgrade, is_address
 from scanner.model.versions import TlsVersion
 from scanner.net.limits import Dispatcher, KeyedLimit
 from scanner.net.network import Conversation, Network, WireLog
 from scanner.net.resolve import Resolver
 from scanner.probes.hello_ladder import Batch, Question, hello_conversation
 from scanner.probes.plan_memory import PlanMemory
+from scanner.proxying import Proxying, ask_proxy
 from scanner.survey import NOISE_KINDS
 from scanner.tls.hello import RANDOM_BYTES, encode_hello
 
 if TYPE_CHECKING:
     from scanner.recognise import HttpQuestion
+    from scanner.upgrade.auth import ProxyAuth
 
 # Handshakes and HTTP load nassl, h11, cryptography and an XML parser, a fifth of the start-up: only where they are used
 # (PLC0415 below).
@@ -36,7 +38,7 @@ _LOG = logging.getLogger(__name__)
 
 PLAIN_HTTP_PORT = 80
 _RANDOMS_AT_ONCE = 256
-_MAX_BYTES = {Probe.HELLO: 32_768, Probe.HANDSHAKE: 262_144, Probe.HTTP: 262_144}
+_MAX_BYTES = {Probe.HELLO: 32_768, Probe.HANDSHAKE: 262_144, Probe.HTTP: 262_144, Probe.PATH: 262_144}
 """Most bytes taken from a peer for one question."""
 
 
@@ -58,6 +60,8 @@ class EngineSettings:
     """Whether AD FS and registration endpoints are recognised over HTTP."""
     walks_down: bool = False
     """As in plan_next."""
+    proxying: Proxying | None = None
+    """What forward proxies are asked; None: only what they accept themselves."""
 
 
 class Pace(Protocol):
@@ -76,6 +80,8 @@ class _HostScan:
     def __init__(self, deadline_s: float, exchanges: Iterable[Exchange], confirm: frozenset[TlsVersion]) -> None:
         self.exchanges = list(exchanges)
         self.confirm = confirm
+        self.more_endpoints: list[Endpoint] = []
+        """Ways through it, where it is a proxy."""
         self.bound = asyncio.timeout(deadline_s)
         self._waiting_count = 0
         self._left_s = deadline_s
@@ -126,6 +132,7 @@ class Engine:
         self._ladders = KeyedLimit(1)
         self._pace = pace
         self._plans: dict[frozenset[TlsVersion], PlanMemory] = {}
+        self._auths: dict[tuple[str, int], ProxyAuth] = {}
         self._ids = itertools.count(1)
         self._group: asyncio.TaskGroup | None = None
         self._under_way: set[_HostScan] = set()
@@ -218,7 +225,9 @@ class Engine:
     async def _scan_host(
         self, target: Target, begun: Sequence[Exchange] = (), confirm: frozenset[TlsVersion] | None = None
     ) -> HostRecord:
-        host = _HostScan(self._settings.host_deadline_s, begun, self._settings.confirm if confirm is None else confirm)
+        proxying = self._settings.proxying if target.role is Role.PROXY else None
+        deadline_s = self._settings.host_deadline_s * (1 if proxying is None else proxying.part_count)
+        host = _HostScan(deadline_s, begun, self._settings.confirm if confirm is None else confirm)
         endpoints: tuple[Endpoint, ...] = ()
         resolution = Resolution()
         stopped: str | None = None
@@ -230,6 +239,8 @@ class Engine:
                 resolution = await self._resolve(target)
                 endpoints = plan_endpoints(target, resolution, self._exclusions)
                 await self._ask_all(host, target, endpoints)
+                if proxying is not None:
+                    await ask_proxy(proxying, _ProxyUnderWay(self, host, target), target, endpoints)
         except TimeoutError:
             stopped = "interrupted" if self._is_stopping else "out-of-time"
         except Exception:  # noqa: BLE001  # see below
@@ -241,7 +252,7 @@ class Engine:
         return HostRecord(
             target=target,
             resolution=resolution,
-            endpoints=endpoints,
+            endpoints=(*endpoints, *host.more_endpoints),
             exchanges=tuple(sorted(host.exchanges, key=lambda exchange: exchange.request.id)),
             stopped=stopped,
         )
@@ -275,9 +286,9 @@ class Engine:
         for endpoint in endpoints:
             await self._climb(host, endpoint)
 
-    async def _climb(self, host: _HostScan, endpoint: Endpoint) -> None:
+    async def _climb(self, host: _HostScan, endpoint: Endpoint, confirm: frozenset[TlsVersion] | None = None) -> None:
         """Put the ladder's questions to one endpoint until it has no more."""
-        climb = self._plans_for(host.confirm).climb()
+        climb = self._plans_for(host.confirm if confirm is None else confirm).climb()
         async with self._ladders.hold((endpoint.address, endpoint.port), host):
             for exchange in tuple(host.exchanges):
                 if exchange.request.endpoint == endpoint:
@@ -345,6 +356,17 @@ class Engine:
         started_at, log = await self._drive(host, request, client.handshake())
         return _exchange(request, started_at, log, engine=client.report())
 
+    async def _ask_path(self, host: _HostScan, endpoint: Endpoint, variant: TlsVersion | None, path: str) -> Exchange:
+        from scanner.probes.handshake import ClearText, TlsEngine  # noqa: PLC0415  # see the module's head
+        from scanner.probes.http import http_get  # noqa: PLC0415
+
+        client = TlsEngine(variant, endpoint.server_name)
+        # A proxy may open its own side only when there is something to ask for.
+        inner = http_get(host=endpoint.server_name or endpoint.destination or "", path=path)
+        request = self._request(Probe.PATH, endpoint, variant)
+        started_at, log = await self._drive(host, request, client.carry(inner, ClearText()))
+        return _exchange(request, started_at, log, engine=client.report())
+
     async def _ask_http(self, host: _HostScan, question: HttpQuestion) -> None:
         from scanner.probes.handshake import ClearText, TlsEngine  # noqa: PLC0415  # see the module's head
         from scanner.probes.http import http_get  # noqa: PLC0415
@@ -390,6 +412,41 @@ class Engine:
             max_bytes=_MAX_BYTES[probe],
         )
 
+    async def _drive_through(self, host: _HostScan, request: ProbeRequest, conversation: Conversation) -> WireLog:
+        """Drive a conversation through a proxy; a second time where the proxy first wants to know who asks."""
+        from scanner.upgrade.auth import ProxyAuth  # noqa: PLC0415  # only where there are proxies
+        from scanner.upgrade.wrap import Way  # noqa: PLC0415
+
+        endpoint, proxying = request.endpoint, self._settings.proxying
+        assert proxying is not None  # noqa: S101  # for the type checker: without, nobody goes through proxies
+        own = next((each.request.endpoint for each in host.exchanges if _is_own(each.request.endpoint, endpoint)), None)
+        outer = None if own is None else best_version(host.exchanges, own)
+        auth = self._auths.setdefault((endpoint.address, endpoint.port), ProxyAuth())
+        while True:
+            way = Way(
+                endpoint.upgrade,
+                endpoint.destination or "",
+                proxying.credentials.for_proxy(endpoint.host, endpoint.port),
+                tls_name=None if is_address(endpoint.host) else endpoint.host,
+                auth=auth,
+                outer_version=outer or TlsVersion.TLS1_2,
+            )
+            log = await self._network.drive(
+                way.carry(_lend(conversation)),
+                address=endpoint.address,
+                port=endpoint.port,
+                deadline_s=request.deadline_s,
+                max_bytes=request.max_bytes,
+            )
+            if not way.wants_retry:
+                break
+            await self._dispatcher.permit(host)
+            self.counters.connections += 1
+        conversation.close()
+        if way.declined is not None:
+            return replace(log, sent=b"", received=way.answer, ending=Ending.UPGRADE_DECLINED, os_error=way.declined)
+        return replace(log, sent=way.sent, received=way.received)
+
     async def _wait_for_pace(self, pace: Pace, host: _HostScan, address: str) -> None:
         while (delay_s := pace.delay_s(address)) > 0:
             host.begin_waiting()
@@ -408,15 +465,70 @@ class Engine:
             await self._dispatcher.permit(host)
             self.counters.connections += 1
             started_at = datetime.now(UTC)
-            log = await self._network.drive(
-                conversation,
-                address=endpoint.address,
-                port=endpoint.port,
-                deadline_s=request.deadline_s,
-                max_bytes=request.max_bytes,
-            )
+            if endpoint.upgrade is Upgrade.NONE:
+                log = await self._network.drive(
+                    conversation,
+                    address=endpoint.address,
+                    port=endpoint.port,
+                    deadline_s=request.deadline_s,
+                    max_bytes=request.max_bytes,
+                )
+            else:
+                log = await self._drive_through(host, request, conversation)
         self.counters.endings[log.ending] = self.counters.endings.get(log.ending, 0) + 1
         return started_at, log
+
+
+class _ProxyUnderWay:
+    """ProxyHost (scanner.proxying): a proxy, and the engine that asks it."""
+
+    def __init__(self, engine: Engine, host: _HostScan, target: Target) -> None:
+        self._engine = engine
+        self._host = host
+        self._target = target
+
+    @property
+    def exchanges(self) -> Sequence[Exchange]:
+        return self._host.exchanges
+
+    def list_endpoint(self, endpoint: Endpoint) -> None:
+        self._host.more_endpoints.append(endpoint)
+
+    def add(self, arrivals: Sequence[Exchange]) -> None:
+        next_id = self._engine.next_id
+        self._host.exchanges += [replace(each, request=replace(each.request, id=next_id())) for each in arrivals]
+
+    def new_nonce(self) -> str:
+        return os.urandom(8).hex()
+
+    async def climb(self, endpoint: Endpoint, confirm: Collection[TlsVersion]) -> None:
+        await self._engine._climb(self._host, endpoint, self._host.confirm | frozenset(confirm))  # noqa: SLF001  # the engine\'s own other half
+
+    async def ask_path(self, endpoint: Endpoint, variant: TlsVersion | None, path: str) -> Exchange:
+        exchange = await self._engine._ask_path(self._host, endpoint, variant, path)  # noqa: SLF001  # the engine\'s own other half
+        self._host.exchanges.append(exchange)
+        return exchange
+
+    async def ask_handshake(self, endpoint: Endpoint, version: TlsVersion) -> Exchange:
+        exchange = await self._engine._ask_handshake(self._host, endpoint, version)  # noqa: SLF001  # the engine\'s own other half
+        self._host.exchanges.append(exchange)
+        return exchange
+
+    async def resolve(self, name: str) -> Resolution:
+        if is_address(name):
+            return Resolution(addresses=(name,))
+        return await self._engine._resolver.resolve(name)  # noqa: SLF001  # the engine\'s own other half
+
+
+def _is_own(endpoint: Endpoint, path: Endpoint) -> bool:
+    """Whether an endpoint is the proxy's own port that a path goes through."""
+    is_same_port = (endpoint.address, endpoint.port) == (path.address, path.port)
+    return is_same_port and endpoint.upgrade is Upgrade.NONE and endpoint.destination is None
+
+
+def _lend(conversation: Conversation) -> Conversation:
+    """Return a conversation to be closed in place of this one, for as long as it has not begun."""
+    return (yield from conversation)
 
 
 def _tell_outcomes(pace: Pace, address: str, before: Sequence[Answer], answers: Sequence[Answer]) -> None:
@@ -460,7 +572,7 @@ def best_version(exchanges: Sequence[Exchange], endpoint: Endpoint) -> TlsVersio
     accepted = {
         read_answer(exchange).accepted
         for exchange in exchanges
-        if exchange.request.endpoint == endpoint and exchange.request.probe is not Probe.HTTP
+        if exchange.request.endpoint == endpoint and exchange.request.probe in VERSION_PROBES
     }
     order = (TlsVersion.TLS1_2, TlsVersion.TLS1_3, TlsVersion.TLS1_1, TlsVersion.TLS1_0, TlsVersion.SSL3)
     return next((version for version in order if version in accepted), None)

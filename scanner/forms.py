@@ -25,7 +25,7 @@ from typing import Final
 
 from scanner.answers import Answer, read_answer
 from scanner.judge import describe_certificates
-from scanner.model.exchange import Exchange, Probe
+from scanner.model.exchange import VERSION_PROBES, Exchange, Probe
 from scanner.model.runs import HostRecord, Run
 from scanner.model.subjects import Endpoint, Role
 from scanner.model.verdicts import Severity
@@ -302,7 +302,7 @@ def _maybe_read(record: HostRecord, answers: Mapping[int, Answer]) -> list[Answe
     for exchange in exchanges:
         request = exchange.request
         if (
-            request.probe is Probe.HTTP
+            request.probe not in VERSION_PROBES
             or request.version is None
             or (request.probe is Probe.HELLO and exchange.engine is not None)
             or request.endpoint not in endpoints

@@ -13,9 +13,10 @@ from scanner.classify import STOP_GAPS, classify_endpoint, scope_of
 from scanner.merge import merge_host, merge_scope
 from scanner.model.certificates import Certificate
 from scanner.model.evidence import Gap, GapReason, Origin
-from scanner.model.exchange import Ending, Exchange, Probe
+from scanner.model.exchange import VERSION_PROBES, Ending, Exchange, Probe
+from scanner.model.outbound import OutboundResult, PathResult
 from scanner.model.runs import Check, EndpointResult, Handshake, HostRecord, HostResult, Run, RunResult
-from scanner.model.subjects import Direction, Endpoint, Role
+from scanner.model.subjects import Direction, Endpoint, Role, Upgrade
 from scanner.model.verdicts import Finding, Severity
 from scanner.model.versions import ALL_VERSIONS, TlsVersion
 from scanner.policy import Policy, judge_host
@@ -102,18 +103,30 @@ def judge_record(
     existing = present_endpoints(results, record)
     gaps = _host_gaps(run, record)
     scope_verdicts = [verdict for result in existing for verdict in result.verdicts]
+    outbound, paths, checks, own_gaps = _judge_outbound(run, record, results)
     verdicts = tuple(
-        merge_host(scope_verdicts, host=target.host, direction=Direction.INBOUND, version=version, gaps=gaps)
+        merge_host(
+            scope_verdicts,
+            host=target.host,
+            direction=Direction.INBOUND,
+            version=version,
+            gaps=gaps or (() if existing else own_gaps),
+        )
         for version in ALL_VERSIONS
     )
+    if outbound:
+        client_verdicts = [verdict for client in outbound for verdict in client.verdicts]
+        verdicts += tuple(
+            merge_host(client_verdicts, host=target.host, direction=Direction.OUTBOUND, version=version)
+            for version in ALL_VERSIONS
+        )
     certificates = [certificate for result in results for certificate in result.certificates]
-    checks: tuple[Check, ...] = ()
-    if target.role in {Role.ADFS, Role.ENDPOINT}:  # no other role has checks
+    if target.role in {Role.ADFS, Role.ENDPOINT}:
         from scanner.recognise import recognise  # noqa: PLC0415  # loads the XML, HTTP and X.509 libraries
 
         checks = recognise(target, record.resolution, record.exchanges, certificates)
-    findings, readiness, reason = judge_host(policy, target, existing, verdicts, checks)
-    if not existing and gaps:
+    findings, readiness, reason = judge_host(policy, target, existing, verdicts, checks, outbound=outbound, paths=paths)
+    if not existing and gaps and not outbound:
         reason = gaps[0].detail
     return (
         HostResult(
@@ -126,9 +139,34 @@ def judge_record(
             checks=checks,
             gaps=gaps,
             stopped=record.stopped,
+            outbound=outbound,
+            paths=paths,
         ),
         findings,
     )
+
+
+def _judge_outbound(
+    run: Run, record: HostRecord, results: Sequence[EndpointResult]
+) -> tuple[tuple[OutboundResult, ...], tuple[PathResult, ...], tuple[Check, ...], tuple[Gap, ...]]:
+    """Return clients, paths, checks of paths, and why a proxy has no versions of its own; all empty for most hosts."""
+    if all(exchange.request.probe in _INBOUND_PROBES and _is_plain(exchange) for exchange in record.exchanges):
+        return (), (), (), ()
+    from scanner.outbound.proxies import judge_proxy  # noqa: PLC0415  # only where connections went out
+    from scanner.outbound.results import judge_outbound  # noqa: PLC0415
+
+    clients = judge_outbound(run, record)
+    proxy = judge_proxy(run, record, results, describe_certificates)
+    if proxy is None:
+        return clients, (), (), ()
+    return (*clients, *proxy.outbound), proxy.paths, proxy.checks, proxy.gaps
+
+
+def _is_plain(exchange: Exchange) -> bool:
+    return exchange.request.endpoint.upgrade is Upgrade.NONE
+
+
+_INBOUND_PROBES = frozenset({*VERSION_PROBES, Probe.HTTP})
 
 
 def present_endpoints(results: Iterable[EndpointResult], record: HostRecord) -> tuple[EndpointResult, ...]:
@@ -143,6 +181,11 @@ def is_absent(result: EndpointResult, record: HostRecord | None = None) -> bool:
     address with several ports it is also one where nothing was found: no connection was ever established. Which of
     the two holds can only be told with the record that the endpoint is of.
     """
+    if record is not None and record.target.role is Role.PROXY and not all(map(_is_plain, record.exchanges)):
+        from scanner.outbound.proxies import counts_as_absent  # noqa: PLC0415  # only where there are paths
+
+        if counts_as_absent(result, record):
+            return True
     # Where nothing listens the engine asks no further: what it did not ask is no reason to doubt that.
     reasons = {gap.reason for gap in result.gaps} - {GapReason.NOT_ASKED}
     if not reasons or any(verdict.supporting for verdict in result.verdicts):
@@ -159,24 +202,30 @@ def is_absent(result: EndpointResult, record: HostRecord | None = None) -> bool:
 def _host_gaps(run: Run, record: HostRecord) -> tuple[Gap, ...]:
     if record.endpoints:
         return ()
+    if any(exchange.request.probe is Probe.LISTENER for exchange in record.exchanges):
+        return (
+            _host_gap(run, record, GapReason.NOT_ASKED, "it came to our listener; it was not asked what it accepts"),
+        )
     reason, detail = GapReason.NAME_NOT_RESOLVED, record.resolution.error or "the name has no address"
     if record.resolution.addresses:
         reason, detail = GapReason.NOT_ASKED, "every address of the name is excluded"
     elif record.stopped is not None and record.resolution.error is None:
         reason, detail = STOP_GAPS[record.stopped][0], "the questions were not put"
-    return (
-        Gap(
-            host=record.target.host,
-            scope=record.target.host,
-            direction=Direction.INBOUND,
-            version=None,
-            reason=reason,
-            seen_at=run.started_at,
-            origin=Origin(
-                source="resolver", source_version=run.tool_version, locator=f"dns:{record.target.host}", run=run.id
-            ),
-            detail=detail,
+    return (_host_gap(run, record, reason, detail),)
+
+
+def _host_gap(run: Run, record: HostRecord, reason: GapReason, detail: str) -> Gap:
+    return Gap(
+        host=record.target.host,
+        scope=record.target.host,
+        direction=Direction.INBOUND,
+        version=None,
+        reason=reason,
+        seen_at=run.started_at,
+        origin=Origin(
+            source="resolver", source_version=run.tool_version, locator=f"dns:{record.target.host}", run=run.id
         ),
+        detail=detail,
     )
 
 
@@ -207,7 +256,7 @@ def _judge_endpoint(
         gaps=tuple(item for item in evidence if isinstance(item, Gap)),
         handshakes=_handshakes(exchanges),
         certificates=describe_certificates(endpoint, exchanges),
-        connection_count=sum(1 for exchange in exchanges if exchange.request.probe is not Probe.HTTP),
+        connection_count=sum(1 for exchange in exchanges if exchange.request.probe in VERSION_PROBES),
     )
 
 

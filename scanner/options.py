@@ -70,6 +70,10 @@ class ScanOptions:
     """Processes that scan; 0: as many as help."""
     command: str = "scan"
     """Kept with the run."""
+    listener: str = ""
+    """Where proxies are asked to connect to, as scanner.listener.opening.parse_listener reads it; empty: nowhere."""
+    asks_paths: bool = True
+    """Whether the registration endpoints are asked through each forward proxy."""
 
     def encode(self, **more: object) -> str:
         """Return the options as JSON; decode_options reads them back. more: further members, for other readers."""

@@ -13,8 +13,9 @@ from typing import Any
 
 from scanner.classify import scope_of
 from scanner.model.evidence import State
+from scanner.model.outbound import OutboundResult, PathKind, PathResult
 from scanner.model.runs import Check, CheckState, EndpointResult
-from scanner.model.subjects import Role, Target
+from scanner.model.subjects import Direction, Role, Target
 from scanner.model.verdicts import Citation, Finding, Readiness, Severity, Verdict
 from scanner.model.versions import TlsVersion
 
@@ -65,6 +66,8 @@ class Rule:
     """The recognition check it is about, for check."""
     state: CheckState | None = None
     """The check's state that makes the finding."""
+    direction: Direction = Direction.INBOUND
+    """Which side it is about, for require-enabled and forbid-enabled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +87,9 @@ class Policy:
     def forbidden_versions(self) -> frozenset[TlsVersion]:
         """Versions that must not be accepted."""
         return frozenset(
-            rule.version for rule in self.rules if rule.kind == "forbid-enabled" and rule.version is not None
+            rule.version
+            for rule in self.rules
+            if rule.kind == "forbid-enabled" and rule.direction is Direction.INBOUND and rule.version is not None
         )
 
 
@@ -188,6 +193,7 @@ def _parse_rule(
         version=TlsVersion.from_label(data["version"]) if "version" in data else None,
         check=data.get("check"),
         state=CheckState(data["state"]) if "state" in data else None,
+        direction=Direction(data.get("direction", Direction.INBOUND)),
     )
 
 
@@ -197,41 +203,78 @@ def judge_host(
     endpoints: Sequence[EndpointResult],
     verdicts: Sequence[Verdict],
     checks: Sequence[Check],
+    *,
+    outbound: Sequence[OutboundResult] = (),
+    paths: Sequence[PathResult] = (),
 ) -> tuple[tuple[Finding, ...], Readiness, str]:
     """Return the findings of one host, whether it is ready, and why in one sentence.
 
-    endpoints: those that exist (a closed optional port is none).
+    endpoints: those that exist (a closed optional port is none). outbound: its clients, empty where that side was not
+    asked about; paths: ways through it, where it is a proxy.
     """
-    findings = [
-        finding for rule in policy.rules for finding in _JUDGES[rule.kind](rule, target, endpoints, verdicts, checks)
+    scopes = [
+        *(_Scope(scope_of(result.endpoint), Direction.INBOUND, result.verdicts) for result in endpoints),
+        *(_Scope(client.scope, Direction.OUTBOUND, client.verdicts) for client in outbound),
     ]
-    readiness, reason = _readiness(policy, findings, endpoints)
+    findings = [
+        finding for rule in policy.rules for finding in _JUDGES[rule.kind](rule, target, scopes, verdicts, checks)
+    ]
+    readiness, reason = _readiness(policy, findings, scopes, paths)
     return tuple(findings), readiness, reason
 
 
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What a rule about versions looks at: an endpoint of the host, or a client of it."""
+
+    name: str
+    direction: Direction
+    verdicts: tuple[Verdict, ...]
+
+
 def _readiness(
-    policy: Policy, findings: Sequence[Finding], endpoints: Sequence[EndpointResult]
+    policy: Policy, findings: Sequence[Finding], scopes: Sequence[_Scope], paths: Sequence[PathResult]
 ) -> tuple[Readiness, str]:
     failures = [finding for finding in findings if finding.severity is Severity.FAILURE]
     if failures:
         return Readiness.NOT_READY, "; ".join(dict.fromkeys(finding.title for finding in failures))
-    required = [rule.version for rule in policy.rules if rule.kind == "require-enabled"]
+    ways = {path.kind for path in paths if path.is_listener} or {path.kind for path in paths}
+    is_tunnel = ways == {PathKind.TUNNEL}
+    required = {(rule.direction, rule.version) for rule in policy.rules if rule.kind == "require-enabled"}
     unknown = [
         verdict
-        for endpoint in endpoints
-        for verdict in endpoint.verdicts
-        if verdict.version in required and verdict.state is not State.ENABLED
+        for scope in scopes
+        for verdict in scope.verdicts
+        if (verdict.direction, verdict.version) in required and verdict.state is not State.ENABLED
+        if not (is_tunnel and verdict.direction is Direction.OUTBOUND)
     ]
-    if unknown or not endpoints:
+    if unknown or not (scopes or is_tunnel):
         detail = unknown[0].reason if unknown else "nothing could be contacted"
         title = unknown[0].version.title if unknown else "TLS"
-        return Readiness.UNKNOWN, f"{title}: {detail}"
-    titles = ", ".join(version.title for version in required if version is not None)
+        side = " outbound" if unknown and unknown[0].direction is Direction.OUTBOUND else ""
+        return Readiness.UNKNOWN, f"{title}{side}: {detail}"
     warnings = [finding for finding in findings if finding.severity is Severity.WARNING]
-    reason = f"{titles} is accepted"
+    reason = _ready_reason(policy, scopes, is_tunnel=is_tunnel)
     if warnings:
         reason = f"{reason}; {'; '.join(dict.fromkeys(finding.title for finding in warnings))}"
     return Readiness.READY, reason
+
+
+def _ready_reason(policy: Policy, scopes: Sequence[_Scope], *, is_tunnel: bool) -> str:
+    words = {Direction.INBOUND: "is accepted", Direction.OUTBOUND: "is used outbound"}
+    parts = []
+    for direction, word in words.items():
+        titles = [
+            rule.version.title
+            for rule in policy.rules
+            if rule.kind == "require-enabled" and rule.direction is direction and rule.version is not None
+        ]
+        is_seen = any(scope.direction is direction for scope in scopes)
+        if titles and is_seen and not (is_tunnel and direction is Direction.OUTBOUND):
+            parts.append(f"{', '.join(titles)} {word}")
+    if is_tunnel:
+        parts.append("TLS passes through unchanged, so its clients decide")
+    return "; ".join(parts)
 
 
 def _finding(
@@ -262,58 +305,59 @@ def _finding(
 def _judge_require(
     rule: Rule,
     target: Target,
-    endpoints: Sequence[EndpointResult],
+    scopes: Sequence[_Scope],
     _verdicts: Sequence[Verdict],
     _checks: Sequence[Check],
 ) -> list[Finding]:
     """Every endpoint must have it: one node without TLS 1.2 fails the devices that reach it."""
-    return _judge_state(rule, target, endpoints, State.DISABLED)
+    return _judge_state(rule, target, scopes, State.DISABLED)
 
 
 def _judge_forbid(
     rule: Rule,
     target: Target,
-    endpoints: Sequence[EndpointResult],
+    scopes: Sequence[_Scope],
     _verdicts: Sequence[Verdict],
     _checks: Sequence[Check],
 ) -> list[Finding]:
-    return _judge_state(rule, target, endpoints, State.ENABLED)
+    return _judge_state(rule, target, scopes, State.ENABLED)
 
 
-def _judge_state(rule: Rule, target: Target, endpoints: Sequence[EndpointResult], state: State) -> list[Finding]:
-    scopes = tuple(
-        scope_of(result.endpoint)
-        for result in endpoints
-        for verdict in result.verdicts
-        if verdict.version is rule.version and verdict.state is state
+def _judge_state(rule: Rule, target: Target, scopes: Sequence[_Scope], state: State) -> list[Finding]:
+    concerned = tuple(
+        scope.name
+        for scope in scopes
+        for verdict in scope.verdicts
+        if verdict.version is rule.version and verdict.direction is rule.direction and verdict.state is state
     )
-    if not scopes or rule.version is None:
+    if not concerned or rule.version is None:
         return []
-    return [_finding(rule, target, versions=(rule.version,), scopes=scopes)]
+    return [_finding(rule, target, versions=(rule.version,), scopes=concerned)]
 
 
 def _judge_disputed(
     rule: Rule,
     target: Target,
-    endpoints: Sequence[EndpointResult],
+    scopes: Sequence[_Scope],
     verdicts: Sequence[Verdict],
     _checks: Sequence[Check],
 ) -> list[Finding]:
-    disputed = [verdict for verdict in verdicts if verdict.is_disputed]
+    disputed = {(verdict.direction, verdict.version) for verdict in verdicts if verdict.is_disputed}
     if not disputed:
         return []
-    scopes = tuple(
-        scope_of(result.endpoint)
-        for result in endpoints
-        if any(verdict.version in {d.version for d in disputed} for verdict in result.verdicts)
+    concerned = tuple(
+        scope.name
+        for scope in scopes
+        if any((verdict.direction, verdict.version) in disputed for verdict in scope.verdicts)
     )
-    return [_finding(rule, target, versions=tuple(verdict.version for verdict in disputed), scopes=scopes)]
+    versions = tuple(dict.fromkeys(verdict.version for verdict in verdicts if verdict.is_disputed))
+    return [_finding(rule, target, versions=versions, scopes=concerned)]
 
 
 def _judge_check(
     rule: Rule,
     target: Target,
-    _endpoints: Sequence[EndpointResult],
+    _scopes: Sequence[_Scope],
     _verdicts: Sequence[Verdict],
     checks: Sequence[Check],
 ) -> list[Finding]:

@@ -26,6 +26,7 @@ from scanner.net.resolve import Resolver
 from scanner.options import Confirm, ScanOptions
 from scanner.policy import Policy
 from scanner.probes.plan_memory import PlanMemory
+from scanner.proxying import Proxying
 from scanner.results import JudgedHost
 from scanner.store.packing import RowSettings, pack_record, pack_rows
 from scanner.store.stored import KeepBytes, PackedHost
@@ -91,6 +92,7 @@ class Share:
         resolver: Resolver,
         does_pack: bool,
         on_record: Callable[[int, HostRecord], None] | None = None,
+        proxying: Proxying | None = None,
     ) -> None:
         self.counters = Counters()
         self._began = time.monotonic()
@@ -125,6 +127,7 @@ class Share:
                 confirm=_NONE if options.confirm is Confirm.NONE else _ALL,
                 does_recognise=options.does_recognise,
                 walks_down=options.walks_down,
+                proxying=proxying,
             ),
         )
         self.counters.addresses_total = self._count_mine()

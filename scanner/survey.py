@@ -353,7 +353,8 @@ class Survey:
         if any(answer.alert == UNRECOGNIZED_NAME for answer in telling):
             return GapReason.NAME_REFUSED, f"{last.text}: the server name is refused, which says nothing about versions"
         if kinds == {AnswerKind.NOT_TLS}:
-            return GapReason.NOT_TLS, last.text
+            is_declined = last.ending is Ending.UPGRADE_DECLINED
+            return GapReason.PROXY_DECLINED if is_declined else GapReason.NOT_TLS, last.text
         if kinds <= {AnswerKind.ODD, AnswerKind.NOT_TLS}:
             return GapReason.ODD_REPLY, last.text
         if not self._accepting:

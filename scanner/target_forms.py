@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -63,6 +63,10 @@ CREDENTIALS = (
 """Problem and mend for ``user:password@host``."""
 
 
+_URL_PORTS = {"http": (80,), "https": None, "socks5": (1080,)}
+"""Ports of the schemes, where a URL has none; None: those of the section."""
+
+
 class FormError(ValueError):
     """A word that is not a target. Neither text repeats the word, which may hold a secret."""
 
@@ -86,6 +90,8 @@ class HostForm:
     """Ports written with it; None for none."""
     warning: str = ""
     """What the reading may have got wrong, for people; empty for nothing."""
+    scheme: str | None = None
+    """Scheme of a URL in lower case; None where it was none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,12 +110,12 @@ class RangeForm:
     """First and last with network and broadcast address: what an exclude of the block covers."""
 
 
-def parse_form(word: str, *, may_be_plain_http: bool = False) -> HostForm | RangeForm:
-    """Return what word names. may_be_plain_http allows ``http://host:port``. Raises FormError."""
+def parse_form(word: str, *, may_be_proxy: bool = False) -> HostForm | RangeForm:
+    """Return what word names. may_be_proxy allows ``http://host:port`` and ``socks5://host:port``. Raises FormError."""
     if "@" in word:
         raise FormError(*CREDENTIALS)
     if "://" in word:
-        return _parse_url(word, may_be_plain_http=may_be_plain_http)
+        return _parse_url(word, may_be_proxy=may_be_proxy)
     body, ports_text = _split_ports(word)
     ports = None if ports_text is None else parse_ports(ports_text)
     base, slash, prefix = body.partition("/")
@@ -200,12 +206,14 @@ def _parse_port(text: str) -> int:
     return int(text)
 
 
-def _parse_url(word: str, *, may_be_plain_http: bool) -> HostForm:
+def _parse_url(word: str, *, may_be_proxy: bool) -> HostForm:
     scheme, _, rest = word.partition("://")
     scheme = scheme.lower()
-    if scheme == "http" and not may_be_plain_http:
+    if scheme == "http" and not may_be_proxy:
         raise FormError("http:// has no TLS to look at", "write https://host/ or host:port (the TLS port)")
-    if scheme not in {"http", "https"}:
+    if scheme == "socks5" and not may_be_proxy:
+        raise FormError("socks5:// is for forward proxies", "put it under [proxies]")
+    if scheme not in _URL_PORTS:
         raise FormError("the URL's scheme is not https", "write https://host:port/ or host:port")
     try:
         host = urlsplit(f"https://{rest}").hostname
@@ -219,9 +227,9 @@ def _parse_url(word: str, *, may_be_plain_http: bool) -> HostForm:
     if ports_text == "":
         ports_text = None  # RFC 3986 section 3.2.3: an empty port is the scheme's own
     ports = None if ports_text is None else parse_ports(ports_text)
-    if ports is None and scheme == "http":
-        ports = (80,)
-    return _parse_host(body, ports)
+    if ports is None:
+        ports = _URL_PORTS[scheme]
+    return replace(_parse_host(body, ports), scheme=scheme)
 
 
 def _split_ports(word: str) -> tuple[str, str | None]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from scanner.entra import Cloud, entra_endpoints, entra_names, is_registration_name
 from scanner.exclusions import Exclude
-from scanner.model.subjects import Role, Target
+from scanner.model.subjects import Role, Target, Upgrade
 from scanner.target_forms import CREDENTIALS, FormError, HostForm, RangeForm, check_scannable, parse_form
 from scanner.target_lines import (
     Options,
@@ -178,7 +178,7 @@ class LineParser:
             self._add(number, *_entra_targets(words[0], common))
             return
         is_proxy = SECTIONS[self.section].role is Role.PROXY
-        form = parse_form(words[0], may_be_plain_http=is_proxy)
+        form = parse_form(words[0], may_be_proxy=is_proxy)
         check_scannable(form)
         if form.ports is not None and options.ports is not None:
             raise FormError("ports are given twice, with the target and with port=", "keep one of the two")
@@ -278,10 +278,18 @@ def _build(form: HostForm | RangeForm, defaults: Defaults, common: _Common, *, s
         tags=options.tags,
         is_from_range=isinstance(form, RangeForm) or (section == "ranges" and form.number is not None),
         locator=common.locator,
+        proxy=_maybe_proxy(form, defaults.role),
     )
     if isinstance(form, HostForm):
         return target
     return TargetRange(template=target, first=form.first, last=form.last, version=form.version)
+
+
+def _maybe_proxy(form: HostForm | RangeForm, role: Role) -> Upgrade | None:
+    """Return how a forward proxy is spoken to, where its URL says so."""
+    if role is not Role.PROXY or isinstance(form, RangeForm) or form.scheme is None:
+        return None
+    return {"http": Upgrade.HTTP_CONNECT, "https": Upgrade.HTTPS_CONNECT, "socks5": Upgrade.SOCKS5}[form.scheme]
 
 
 def address_text(number: int, version: int) -> str:

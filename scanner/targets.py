@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scanner.exclusions import Exclusions
-from scanner.model.subjects import Role, Target, is_address
+from scanner.model.subjects import Role, Target, Upgrade, is_address
 from scanner.target_parser import (
     SECTIONS,
     Defaults,
@@ -208,10 +208,14 @@ def _render_line(target: Target, defaults: Defaults) -> str:
     host = target.host
     if target.is_from_range and target.role is not Role.SERVER:
         host = f"{host}/{128 if ':' in host else 32}"
+    elif target.proxy is not None:
+        bracketed = f"[{host}]" if ":" in host else host
+        host = f"{_SCHEMES[target.proxy]}://{bracketed}:{','.join(map(str, target.ports))}"
     words = [host]
     if target.server_name is not None:
         words.append(f"sni={target.server_name}")
-    if (target.ports, target.optional_ports) != (defaults.ports, defaults.optional_ports):
+    has_own_ports = (target.ports, target.optional_ports) != (defaults.ports, defaults.optional_ports)
+    if has_own_ports and target.proxy is None:
         words.append(f"port={','.join(map(str, target.ports))}")
     if target.vendor is not None:
         words.append(f"vendor={_quote(target.vendor)}")
@@ -220,6 +224,9 @@ def _render_line(target: Target, defaults: Defaults) -> str:
     if target.tags:
         words.append(f"tag={_quote(','.join(target.tags))}")
     return " ".join(words)
+
+
+_SCHEMES = {Upgrade.HTTP_CONNECT: "http", Upgrade.HTTPS_CONNECT: "https", Upgrade.SOCKS5: "socks5"}
 
 
 def _quote(value: str) -> str:

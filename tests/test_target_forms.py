@@ -202,8 +202,8 @@ def test_an_ipv6_range_has_its_limit():
 
 
 def test_plain_http_is_a_proxys_own_port_where_allowed():
-    assert parse_form("http://proxy.example:3128", may_be_plain_http=True).ports == (3128,)
-    assert parse_form("http://proxy.example/", may_be_plain_http=True).ports == (80,)
+    assert parse_form("http://proxy.example:3128", may_be_proxy=True).ports == (3128,)
+    assert parse_form("http://proxy.example/", may_be_proxy=True).ports == (80,)
 
 
 def test_an_ipv6_address_that_ends_like_a_port_gets_a_warning():

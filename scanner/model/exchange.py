@@ -31,6 +31,10 @@ class Probe(StrEnum):
     ``path``: of the HTTP request that followed, if any. ``engine.chain_der``: the listener's own certificate."""
 
 
+VERSION_PROBES = frozenset({Probe.HELLO, Probe.HANDSHAKE})
+"""Questions about one version of the endpoint they were put to."""
+
+
 class HelloVariant(StrEnum):
     """Which form of hello was sent; scanner.tls.hello says what is in each."""
 

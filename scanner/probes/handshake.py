@@ -45,21 +45,21 @@ class ClearText:
 class TlsEngine:
     """One TLS client of nassl and what it learned. Not reusable."""
 
-    def __init__(self, version: TlsVersion, server_name: str | None, *, prefers_rsa: bool = False) -> None:
-        """Prepare a client for exactly one version; server_name None sends no SNI.
+    def __init__(self, version: TlsVersion | None, server_name: str | None, *, prefers_rsa: bool = False) -> None:
+        """Prepare a client for exactly one version, or for TLS 1.0 to 1.3 (None); server_name None sends no SNI.
 
         prefers_rsa: up to TLS 1.1, suites with static RSA first. The legacy OpenSSL is three times as fast with them;
         but H2O 2.2, which follows the client's order, can't do them and closes without a word.
         """
         self.version = version
-        is_modern = version >= TlsVersion.TLS1_2
+        is_modern = version is None or version >= TlsVersion.TLS1_2
         self.name = f"nassl {_nassl_version()} ({'modern' if is_modern else 'legacy'} OpenSSL)"
         self.completed = False
         self.error: str | None = None
         self.client_certificate_requested = False
         client_class = SslClient if is_modern else LegacySslClient
         self._client: BaseSslClient = client_class(
-            ssl_version=_OPENSSL_VERSIONS[version],
+            ssl_version=OpenSslVersionEnum.SSLV23 if version is None else _OPENSSL_VERSIONS[version],
             ssl_verify=OpenSslVerifyEnum.NONE,
             ignore_client_authentication_requests=False,  # to learn of the request; then it is ignored
         )
@@ -67,7 +67,7 @@ class TlsEngine:
             # Everything but what needs a secret we do not have.
             first = "kRSA+AES:" if prefers_rsa else ""
             self._client.set_cipher_list(f"{first}ALL:COMPLEMENTOFALL:!PSK:!SRP")
-        elif version is TlsVersion.TLS1_2:
+        elif version in {None, TlsVersion.TLS1_2}:
             self._client.set_cipher_list("ALL:COMPLEMENTOFALL:!PSK:!SRP:@SECLEVEL=0")
         if server_name is not None and version is not TlsVersion.SSL2:
             self._client.set_tlsext_host_name(server_name)

@@ -63,6 +63,7 @@ def encode_target(target: Target) -> tuple[Packed, bytes | None]:
     rest = (
         target.text, target.role.value, target.ports, target.optional_ports, target.server_name, target.vendor,
         target.farm, target.tags, target.is_from_range, target.cloud, target.locator,
+        *(() if target.proxy is None else (target.proxy.value,)),
     )  # fmt: skip
     if not target.is_from_range:
         return [target.host, *rest], None
@@ -83,7 +84,8 @@ def decode_target(stored: Unpacked, parts: Mapping[bytes, bytes]) -> Target:
         if part[:1] != _TEMPLATE:
             raise too_new(f"a target of kind {part[:1].hex()}")
         stored = (stored[1], *unpack_packed(part[1:]))
-    host, text, role, ports, optional_ports, server_name, vendor, farm, tags, is_from_range, cloud, locator = stored
+    host, text, role, ports, optional_ports, server_name, vendor, farm, tags, is_from_range, cloud, locator = stored[:12]
+    (proxy,) = stored[12:] or (None,)
     return Target(
         text=text,
         host=host,
@@ -97,6 +99,7 @@ def decode_target(stored: Unpacked, parts: Mapping[bytes, bytes]) -> Target:
         is_from_range=is_from_range,
         cloud=cloud,
         locator=locator,
+        proxy=None if proxy is None else decode_member(Upgrade, proxy),
     )
 
 
@@ -120,12 +123,14 @@ def encode_endpoint(endpoint: Endpoint, host: str, resolution: Resolution, serve
         and endpoint.host == host
         and endpoint.server_name == server_name
         and endpoint.upgrade is Upgrade.NONE
+        and endpoint.destination is None
         and not endpoint.is_optional
     ):
         return endpoint.port
     return [
         None if endpoint.host == host else endpoint.host, address, endpoint.port, endpoint.server_name,
         endpoint.upgrade.value, endpoint.is_optional,
+        *(() if endpoint.destination is None else (endpoint.destination,)),
     ]  # fmt: skip
 
 
@@ -133,7 +138,8 @@ def decode_endpoint(stored: Any, host: str, resolution: Resolution, server_name:
     """Return the endpoint that encode_endpoint was given with the same other arguments."""
     if isinstance(stored, int):
         return Endpoint(host=host, address=resolution.addresses[0], port=stored, server_name=server_name)
-    own_host, address, port, own_server_name, upgrade, is_optional = stored
+    own_host, address, port, own_server_name, upgrade, is_optional = stored[:6]
+    (destination,) = stored[6:] or (None,)
     return Endpoint(
         host=host if own_host is None else own_host,
         address=resolution.addresses[checked_index(address)] if isinstance(address, int) else address,
@@ -141,6 +147,7 @@ def decode_endpoint(stored: Any, host: str, resolution: Resolution, server_name:
         server_name=own_server_name,
         upgrade=decode_member(Upgrade, upgrade),
         is_optional=is_optional,
+        destination=destination,
     )
 
 

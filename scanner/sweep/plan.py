@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from scanner.exclusions import Exclude, Exclusions
 from scanner.intervals import Intervals
-from scanner.model.subjects import Role, Target, is_address
+from scanner.model.subjects import Role, Target, Upgrade, is_address
 from scanner.sweep.space import Space, SweepRange, plan_space
 from scanner.target_forms import maybe_address
 from scanner.target_parser import TargetRange
@@ -186,6 +186,8 @@ def _target(data: Mapping[str, Any]) -> Target:
     values: dict[str, Any] = {
         name: _maybe_tuple(value) if isinstance(value, list) else value for name, value in data.items()
     }
+    if "proxy" in values:
+        values["proxy"] = Upgrade(values["proxy"])
     return Target(**{**values, "role": Role(values["role"])})
 
 

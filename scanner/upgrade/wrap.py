@@ -44,12 +44,13 @@ class Way:
         *,
         tls_name: str | None,
         auth: ProxyAuth,
-        outer_version: TlsVersion = TlsVersion.TLS1_2,
+        outer_version: TlsVersion | None = None,
     ) -> None:
         """Prepare the way to destination (``host:port``, ``[v6]:port``; else ValueError).
 
         tls_name: SNI for a proxy that speaks HTTP over TLS, None for none; its certificate is not verified.
-        outer_version: the TLS version to speak with such a proxy. auth: one for all ways through the same proxy.
+        outer_version: the TLS version to speak with such a proxy, None for TLS 1.0 to 1.3 as it likes.
+        auth: one for all ways through the same proxy.
         """
         parse_destination(destination)
         self.is_open = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Peer:
-    """Answers each thing sent with the next of a list; None closes; b"" says nothing until more is sent."""
+    """Answers each thing that it is sent with the next of a list, then closes."""
 
     def __init__(self, *answers):
         self.answers = list(answers)
@@ -12,40 +12,21 @@ class Peer:
 
     def __call__(self, out):
         self.asked.append(out)
-        return self.answers.pop(0) if self.answers else None
+        return self.answers.pop(0) if self.answers else b""
 
 
 def converse(conversation, peer, *, size=16_384):
-    """Step a conversation; answers come in pieces of size. Returns the last bytes it wanted to send (or None)."""
+    """Step a conversation; what the peer says comes in pieces of size. Returns (what it returns, bytes not taken)."""
+    data = b""
     try:
         out = next(conversation)
         while True:
-            data = peer(out)
-            if data is None:
-                conversation.send(b"")
-                raise AssertionError("it goes on after the peer has closed")
-            out = b""
-            for at in range(0, len(data), size):
-                out += conversation.send(data[at : at + size])
-            if not data:
-                return None
+            if out or not data:
+                data += peer(out)
+            piece, data = data[:size], data[size:]
+            out = conversation.send(piece)
+            assert piece, "it goes on after the peer has closed"
     except StopIteration as stop:
-        return stop.value
+        return stop.value, data
     finally:
         conversation.close()
-
-
-def inner(*says, hears):
-    """A conversation that says one thing after the other, each once it has heard what it waits for."""
-    heard = b""
-    for say, wait in zip(says, hears, strict=True):
-        out = say
-        while len(heard) < len(wait):
-            piece = yield out
-            if not piece:
-                return None
-            heard += piece
-            out = b""
-        assert heard.startswith(wait)
-        heard = heard[len(wait) :]
-    return b"last"

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scanner.upgrade.auth import ProxyAuth
 from scanner.upgrade.credentials import Credentials
 from scanner.upgrade.socks5 import socks5_connect
+from tests.upgrade.talk import Peer, converse
 
 USER = Credentials("user", "pässword")
 REQUEST = b"\x05\x01\x00\x03\x11login.example.com\x01\xbb"
@@ -19,21 +20,11 @@ SIZES = [16_384, 1]
 
 
 def ask(*answers, size=16_384, credentials=None, auth=None, destination="login.example.com:443"):
-    """Answer each thing that is asked; return (opening, what was asked, what was heard, what comes after)."""
-    heard, asked, left = bytearray(), [], list(answers)
+    """Return (opening, what was asked, what was heard, what comes after)."""
+    heard, peer = bytearray(), Peer(*answers)
     conversation = socks5_connect(destination, credentials, auth or ProxyAuth(), heard)
-    data = b""
-    try:
-        out = next(conversation)
-        while True:
-            asked += [out] if out else []
-            if out:
-                data = left.pop(0) if left else b""
-            piece, data = data[:size], data[size:]
-            out = conversation.send(piece)
-            assert piece, "it goes on after the peer has closed"
-    except StopIteration as stop:
-        return stop.value, asked, bytes(heard), stop.value.rest + data
+    opening, left = converse(conversation, peer, size=size)
+    return opening, [out for out in peer.asked if out], bytes(heard), opening.rest + left
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -19,6 +19,7 @@ MAX_HEARD_BYTES = 131_072
 
 _BEGIN = b"HTTP/"
 _MAX_ROUNDS = 3  # without credentials, with them, and once more where the nonce was stale
+_UNAUTHORIZED = 401
 _AUTHENTICATION_REQUIRED = 407
 
 
@@ -46,6 +47,9 @@ def http_connect(
             del heard[len(heard) - len(rest) :]
             return Opening(is_open=True, rest=rest)
         status = _status(head)
+        if head.status_code == _UNAUTHORIZED and authorization is not None:  # tinyproxy 1.11's word for wrong ones
+            auth.on_refused()
+            return Opening(is_open=False, declined=f"{status}: the proxy refused the credentials")
         if head.status_code != _AUTHENTICATION_REQUIRED:
             return Opening(is_open=False, declined=status)
         why_not = auth.on_challenge(

@@ -183,6 +183,16 @@ def test_refused_credentials_are_sent_once_only():
     assert authorizations(asked) == [[]]
 
 
+def test_401_for_credentials_is_a_refusal_as_well():
+    auth = ProxyAuth()
+    auth.on_challenge(["Basic realm=x"], has_credentials=True, was_answered=False)
+    opening, *_ = ask(b"HTTP/1.0 401 Unauthorized\r\n\r\n", credentials=USER, auth=auth)
+    assert opening.declined == "401 Unauthorized: the proxy refused the credentials"
+    assert auth.is_refused
+    opening, *_ = ask(b"HTTP/1.0 401 Unauthorized\r\n\r\n")
+    assert opening.declined == "401 Unauthorized"
+
+
 def test_a_stale_nonce_is_answered_once_more_on_this_connection_and_then_on_the_next():
     def stale(number):
         return asks(f'Digest realm="r", nonce="{number}", qop="auth", stale=true')

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tests.proxies.forward import FORWARD
 from tests.proxies.model import Credentials, Expected, OpensAt, ProxyKind, RunningProxy, Side, running
+from tests.proxies.reverse import REVERSE
 
 if TYPE_CHECKING:
     from tests.lab.requirements import Requirement
@@ -27,7 +28,7 @@ __all__ = [
     "running",
 ]
 
-PROXIES: tuple[ProxyKind, ...] = FORWARD
+PROXIES: tuple[ProxyKind, ...] = (*FORWARD, *REVERSE)
 """Every configuration there is."""
 
 

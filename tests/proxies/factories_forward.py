@@ -14,7 +14,9 @@ from scanner.model.subjects import Upgrade
 from tests.lab import requirements
 from tests.lab.model import ServerProcess, spawn
 from tests.lab.openssl_factories import write_openssl_conf
-from tests.proxies.model import ProxyKind
+from tests.proxies.certs import SERVER_NAME
+from tests.proxies.model import ProxyKind, await_port
+from tests.proxies.scripted import Disposable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +28,7 @@ _CERTGEN = "/usr/lib/squid/security_file_certgen"
 _REALM = "lab"
 
 
-def _unprivileged(workdir: Path, user: str) -> list[str]:
+def unprivileged(workdir: Path, user: str) -> list[str]:
     """Give ``workdir`` to ``user`` and return what starts a program as that user; nothing where we are not root."""
     if os.geteuid() != 0:
         return []
@@ -35,9 +37,15 @@ def _unprivileged(workdir: Path, user: str) -> list[str]:
     return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
 
 
-def _copy(source: Path, workdir: Path) -> Path:
-    # Programs that are not root cannot read below the test run's own directory.
+def copy_into(workdir: Path, source: Path) -> Path:
+    """Copy a file there: programs that are not root cannot read below the test run's own directory."""
     return shutil.copy(source, workdir / source.name)
+
+
+def _write_hosts(workdir: Path) -> Path:
+    path = workdir / "hosts"
+    path.write_text(f"127.0.0.1 {SERVER_NAME}\n")
+    return path
 
 
 class Scheme(StrEnum):
@@ -69,7 +77,7 @@ class Squid(ProxyKind):
         port = "https_port" if self.upgrade is Upgrade.HTTPS_CONNECT else "http_port"
         options = ""
         if self.upgrade is Upgrade.HTTPS_CONNECT:
-            options += f" tls-cert={_copy(files.proxy.bundle, workdir)}"
+            options += f" tls-cert={copy_into(workdir, files.proxy.bundle)}"
         lines = [
             f"pid_filename {workdir}/squid.pid",
             f"coredump_dir {workdir}",
@@ -80,15 +88,16 @@ class Squid(ProxyKind):
             "pinger_enable off",
             "shutdown_lifetime 0 seconds",
             "visible_hostname proxy.lab.example.test",
+            # It asks nobody: a port on which no name server listens, and a file with the origins' one name.
             "dns_nameservers 127.0.0.1",
+            "dns_timeout 2 seconds",
+            f"hosts_file {_write_hosts(workdir)}",
             "connect_timeout 5 seconds",
             "max_filedescriptors 1024",
-            "acl loopback dst 127.0.0.0/8 ::1",
         ]
         if self.bumps:
-            authority = _copy(files.interception.bundle, workdir)
-            options += f" ssl-bump generate-host-certificates=on dynamic_cert_mem_cache_size=4MB {_cert_option(self)}"
-            options = options.replace("{authority}", str(authority))
+            authority = copy_into(workdir, files.interception.bundle)
+            options += f" ssl-bump generate-host-certificates=on dynamic_cert_mem_cache_size=4MB tls-cert={authority}"
             database = workdir / "ssl_db"
             subprocess.run([_CERTGEN, "-c", "-s", database, "-M", "4MB"], check=True, capture_output=True, timeout=20)
             lines += [
@@ -102,16 +111,17 @@ class Squid(ProxyKind):
         path = workdir / "squid.conf"
         path.write_text("\n".join(lines) + "\n")
         env = {} if self.has_limits else write_openssl_conf(workdir)
-        command = [*_unprivileged(workdir, "proxy"), "squid", "-N", "-d", "1", "-f", path]
-        return [spawn(command, workdir=workdir, env=env)]
+        command = [*unprivileged(workdir, "proxy"), "squid", "-N", "-d", "1", "-f", path]
+        started = spawn(command, workdir=workdir, env=env)
+        return [Disposable(popen=started.popen, log=started.log)]
 
     def _allow(self, stage: Stage) -> list[str]:
         ports = (443,) if self.only_port_443 else stage.allowed_ports
         lines = []
         if ports is not None:
             lines += ["acl ssl_ports port " + " ".join(map(str, ports)), "http_access deny CONNECT !ssl_ports"]
-        who = " known" if self.scheme is not None else ""
-        return [*lines, f"http_access allow loopback{who}", "http_access deny all"]
+        # Not by destination address: Squid would look up the name in each request that it decrypts.
+        return [*lines, f"http_access allow {'known' if self.scheme is not None else 'all'}", "http_access deny all"]
 
     def _ask(self, stage: Stage) -> list[str]:
         if self.scheme is None:
@@ -122,11 +132,6 @@ class Squid(ProxyKind):
             Scheme.NEGOTIATE: _squid_negotiate,
         }[self.scheme](stage.workdir, self.credentials)
         return [*lines, "acl known proxy_auth REQUIRED"]
-
-
-def _cert_option(kind: Squid) -> str:
-    # An HTTPS port with ssl-bump signs with the certificate that it shows: Squid takes one for both.
-    return "" if kind.upgrade is Upgrade.HTTPS_CONNECT else "tls-cert={authority}"
 
 
 def _squid_basic(workdir: Path, credentials: Credentials | None) -> list[str]:
@@ -182,3 +187,117 @@ def start_tinyproxy(stage: Stage, port: int, credentials: Credentials | None = N
     path = stage.workdir / "tinyproxy.conf"
     path.write_text("\n".join(lines) + "\n")
     return spawn(["tinyproxy", "-d", "-c", path], workdir=stage.workdir)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mitmproxy(ProxyKind):
+    """mitmdump; ``config`` is its options, one a line."""
+
+    product: str = "mitmproxy 8.1, OpenSSL 3.0"
+    requires: tuple[Requirement, ...] = (requirements.MITMPROXY,)
+    verifies: bool = False
+
+    def start(self, stage: Stage) -> list[Part]:
+        """Start it with its own settings folder, signing with the lab's interception authority."""
+        workdir, files = stage.workdir, stage.certificates
+        copy_into(workdir, files.interception.bundle).rename(workdir / "mitmproxy-ca.pem")
+        options = [f"confdir={workdir}", f"listen_host={stage.address}", f"listen_port={stage.port}"]
+        options += [f"ssl_verify_upstream_trusted_ca={files.origin_ca}"] if self.verifies else ["ssl_insecure=true"]
+        if self.credentials:
+            options.append(f"proxyauth={self.credentials.user}:{self.credentials.password}")
+        if self.upgrade is Upgrade.SOCKS5:
+            options.append("mode=socks5")
+        options += self.config.split()
+        command: list[str | Path] = ["mitmdump", "-q"]
+        for option in options:
+            command += ["--set", option]
+        started = spawn(command, workdir=workdir, env=write_openssl_conf(workdir))
+        return [Disposable(popen=started.popen, log=started.log)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Microsocks(ProxyKind):
+    """microsocks, SOCKS5 only."""
+
+    product: str = "microsocks 1.0"
+    upgrade: Upgrade = Upgrade.SOCKS5
+    requires: tuple[Requirement, ...] = (requirements.MICROSOCKS,)
+
+    def start(self, stage: Stage) -> list[Part]:
+        """Start it."""
+        command = ["microsocks", "-i", stage.address, "-p", str(stage.port)]
+        command += ["-u", self.credentials.user, "-P", self.credentials.password] if self.credentials else []
+        return [spawn(command, workdir=stage.workdir)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dante(ProxyKind):
+    """Dante's danted; ``config`` is the body of its one rule about destinations."""
+
+    product: str = "Dante 1.4"
+    upgrade: Upgrade = Upgrade.SOCKS5
+    requires: tuple[Requirement, ...] = (requirements.DANTE,)
+
+    def start(self, stage: Stage) -> list[Part]:
+        """Start it in the foreground."""
+        user = "user.privileged: root\nuser.unprivileged: nobody\n" if os.geteuid() == 0 else ""
+        everyone = "from: 127.0.0.0/8 to: 0.0.0.0/0"
+        path = stage.workdir / "danted.conf"
+        path.write_text(
+            f"logoutput: stderr\n{user}internal: {stage.address} port = {stage.port}\nexternal: 127.0.0.1\n"
+            f"clientmethod: none\nsocksmethod: none\n"
+            f"client pass {{ {everyone} }}\n"
+            f"socks {self.config} {{ from: 127.0.0.0/8 to: 127.0.0.0/8 }}\n"
+        )
+        return [spawn(["danted", "-f", path, "-N", "1"], workdir=stage.workdir)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HaproxyFront(ProxyKind):
+    """HAProxy that ends the outer TLS in front of tinyproxy; ``config`` is the end of its bind line."""
+
+    product: str = "HAProxy in front of tinyproxy"
+    upgrade: Upgrade = Upgrade.HTTPS_CONNECT
+    requires: tuple[Requirement, ...] = (requirements.HAPROXY, requirements.TINYPROXY)
+
+    def start(self, stage: Stage) -> list[Part]:
+        """Start both."""
+        behind = stage.spare_ports[0]
+        path = stage.workdir / "haproxy.cfg"
+        path.write_text(
+            "global\n  maxconn 256\n  nbthread 1\n"
+            "defaults\n  mode tcp\n  timeout client 30s\n  timeout connect 5s\n  timeout server 30s\n"
+            "frontend outer\n"
+            f"  bind {stage.address}:{stage.port} ssl crt {stage.certificates.proxy.bundle} {self.config}\n"
+            "  default_backend inner\n"
+            f"backend inner\n  server tinyproxy {stage.address}:{behind}\n"
+        )
+        first = start_tinyproxy(stage, behind, self.credentials)
+        await_port(stage.address, behind, first)
+        return [
+            first,
+            spawn(["haproxy", "-db", "-f", path], workdir=stage.workdir, env=write_openssl_conf(stage.workdir)),
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StunnelFront(ProxyKind):
+    """stunnel that ends the outer TLS in front of tinyproxy; ``config`` is added to its service."""
+
+    product: str = "stunnel in front of tinyproxy"
+    upgrade: Upgrade = Upgrade.HTTPS_CONNECT
+    requires: tuple[Requirement, ...] = (requirements.STUNNEL, requirements.TINYPROXY)
+
+    def start(self, stage: Stage) -> list[Part]:
+        """Start both."""
+        behind = stage.spare_ports[0]
+        leaf = stage.certificates.proxy
+        path = stage.workdir / "stunnel.conf"
+        path.write_text(
+            "foreground = yes\nsyslog = no\npid =\n[outer]\n"
+            f"accept = {stage.address}:{stage.port}\nconnect = {stage.address}:{behind}\n"
+            f"cert = {leaf.certificate}\nkey = {leaf.key}\n{self.config}\n"
+        )
+        first = start_tinyproxy(stage, behind, self.credentials)
+        await_port(stage.address, behind, first)
+        return [first, spawn(["stunnel4", path], workdir=stage.workdir, env=write_openssl_conf(stage.workdir))]

@@ -19,6 +19,7 @@ from scanner.model.outbound import PathKind
 from scanner.model.subjects import Upgrade
 from scanner.model.versions import ALL_VERSIONS, TlsVersion
 from tests.lab.model import LabError, ServerProcess, _Undertaker
+from tests.proxies.certs import SERVER_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -84,13 +85,15 @@ class Expected:
     mirrors: bool | None = None
     """Whether its own offer depends on the client's."""
     declined: int | None = None
-    """HTTP status of its refusal, for BLOCKED by HTTP; None where it refuses otherwise."""
+    """HTTP status of its refusal, or SOCKS reply; None where it refuses otherwise."""
+    says_open: bool = False
+    """Whether a BLOCKED way was called open first (a 200, then nothing comes through)."""
     front: Mapping[TlsVersion, bool | None] | None = None
     """Versions of an HTTPS proxy's own listener; None for every other proxy."""
     opens_at: OpensAt | None = None
     """When its own handshake begins, for RE_ENCRYPTS."""
     passes_server_name: bool | None = None
-    """Whether its ClientHello has the client's SNI, for forward RE_ENCRYPTS."""
+    """Whether its ClientHello has the client's SNI (a reverse proxy: the configured one), for RE_ENCRYPTS."""
     verifies: bool = False
     """Whether it verifies the server's certificate (trusts the origins' CA only)."""
 
@@ -197,7 +200,7 @@ def running(
     *,
     certificates: ProxyCertificates,
     backend: tuple[str, int] | None = None,
-    server_name: str = "origin.lab.example.test",
+    server_name: str = SERVER_NAME,
     allowed_ports: tuple[int, ...] | None = None,
 ) -> Iterator[RunningProxy]:
     """Start one proxy on an address of its own below 127.64.0.0/10, yield it once it accepts, end it.
@@ -227,7 +230,8 @@ def running(
             for part in parts:
                 if isinstance(part, ServerProcess):
                     undertaker.watch(part)
-            _await_listening(kind, stage, parts)
+            # The last part is the one that a client reaches.
+            await_port(address, stage.port, parts[-1])
             yield RunningProxy(
                 kind=kind, address=address, port=stage.port, certificates=certificates, parts=tuple(parts)
             )
@@ -251,16 +255,15 @@ def _free_ports(address: str, count: int) -> tuple[int, ...]:
     raise LabError(f"found no {count} free ports on {address}")
 
 
-def _await_listening(kind: ProxyKind, stage: Stage, parts: list[Part]) -> None:
+def await_port(address: str, port: int, part: Part) -> None:
+    """Return once it accepts there; raises LabError with its log where it does not."""
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
-        for part in parts:
-            if isinstance(part, ServerProcess) and part.popen.poll() is not None:
-                raise LabError(f"{kind.name} ended with {part.popen.returncode}:\n{part.log_tail()}")
+        if isinstance(part, ServerProcess) and part.popen.poll() is not None:
+            raise LabError(f"it ended with {part.popen.returncode}:\n{part.log_tail()}")
         try:
-            with socket.create_connection((stage.address, stage.port), timeout=1):
+            with socket.create_connection((address, port), timeout=1):
                 return
         except OSError:
             time.sleep(_POLL_S)
-    logs = "\n".join(part.log_tail() for part in parts)
-    raise LabError(f"{kind.name} does not accept on {stage.address}:{stage.port}:\n{logs}")
+    raise LabError(f"nobody accepts on {address}:{port}:\n{part.log_tail()}")

@@ -123,7 +123,7 @@ class Identity:
         key = (wanted or self._default_name, None if wanted else address)
         kept = self._leaves.get(key)
         if kept is None or at > kept[0]:
-            kept = (at + _LEAF_LIFETIME - _LEAF_LEFT, self._make_leaves(wanted, address, at))
+            kept = (at - _CLOCKS_DIFFER + _LEAF_LIFETIME - _LEAF_LEFT, self._make_leaves(wanted, address, at))
             self._leaves[key] = kept
             if len(self._leaves) > _KEPT_NAMES:
                 self._leaves.popitem(last=False)

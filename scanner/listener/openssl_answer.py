@@ -16,6 +16,7 @@ from scanner.listener.visit import Visit
 from scanner.listener.words import PEER_CLOSED, maybe_fatal_alert, render_received_alert, render_sent_alert
 from scanner.model.exchange import EngineReport
 from scanner.model.versions import TlsVersion
+from scanner.tls.reply import ServerHello, decode_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -99,6 +100,7 @@ class OpensslAnswer:
         self._visit = Visit()
         self._completed = False
         self._is_over = False
+        self._suite: int | None = None
         self._error: str | None = None
 
     @property
@@ -116,6 +118,7 @@ class OpensslAnswer:
                 self._incoming.write_eof()
             is_over = self._step()
             out = self._outgoing.read()
+            self._note_suite(out)
             if is_over or not received:
                 if self._error is None and not self._completed:
                     self._error = PEER_CLOSED
@@ -147,11 +150,12 @@ class OpensslAnswer:
         return True
 
     def _render(self, error: ssl.SSLError) -> str:
-        reason = error.reason or ""
+        # Python lacks the names of some reasons, but has OpenSSL's words: "[SSL] tlsv1 alert ... (_ssl.c:1006)".
+        words = str(error.args[-1]).rpartition("] ")[2].partition(" (_ssl.c")[0]
+        reason = error.reason or words.upper().replace(" ", "_")
         number = _ALERT_REASONS.get(reason)
         if number is not None:
             return render_received_alert(number)
-        words = reason.lower().replace("_", " ") or "OpenSSL gives no reason"
         out = self._outgoing.read()
         self._outgoing.write(out)
         sent = maybe_fatal_alert(out)
@@ -159,24 +163,29 @@ class OpensslAnswer:
 
     def report(self) -> EngineReport:
         """See scanner.listener.answering.Answer."""
-        cipher = self._tls.cipher()
-        suite = cipher[0] if cipher else None
         return EngineReport(
             engine=engine_name(),
             completed=self._completed,
-            cipher_suite=suite if self._completed else None,
-            chain_der=self._chain(suite),
+            cipher_suite=self._visitor.suite,
+            chain_der=self._chain(),
             error=self._error,
         )
 
-    def _chain(self, suite: str | None) -> tuple[bytes, ...]:
-        """Return the chain that was sent; none where none was, or before a suite is chosen."""
-        if suite is None or suite.startswith(("ADH-", "AECDH-")):
+    def _chain(self) -> tuple[bytes, ...]:
+        """Return the chain that was sent; none before a ServerHello, and none with an anonymous suite."""
+        if self._suite is None:
             return ()
         # Python does not tell which certificate OpenSSL took; the suite does, and for TLS 1.3 there is one only.
-        return next(
-            (leaf.chain_der for leaf in self._leaves if leaf.is_rsa != ("ECDSA" in suite)), self._leaves[0].chain_der
-        )
+        kind = _suites().get(self._suite)
+        if kind == "auth-null":
+            return ()
+        is_rsa = kind != "auth-ecdsa"
+        return next((leaf.chain_der for leaf in self._leaves if leaf.is_rsa == is_rsa), self._leaves[0].chain_der)
+
+    def _note_suite(self, out: bytes) -> None:
+        reply = decode_reply(out) if out and self._suite is None else None
+        if isinstance(reply, ServerHello) and not reply.is_retry_request:
+            self._suite = reply.suite
 
 
 def _pick(leaves: tuple[Leaf, ...], algorithms: tuple[int, ...]) -> tuple[Leaf, ...]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from scanner.listener.visit import Visit
 from scanner.listener.words import PEER_CLOSED, render_received_alert, render_sent_alert
 from scanner.model.exchange import EngineReport
+from scanner.tls.reply import ServerHello, decode_reply
 
 with warnings.catch_warnings():
     # The package loads asyncore, which Python 3.12 no longer has; we don't use it.
@@ -99,6 +100,10 @@ class _Connection(TLSConnection):  # type: ignore[misc]  # tlslite-ng has no typ
         for result in super()._getMsg(*args, **kwargs):
             if isinstance(result, ParsedHello) and result.extensions is not None:
                 result.extensions = [one for one in result.extensions if one.extType in _EXTENSIONS_NEEDED]
+                versions = result.getExtension(ExtensionType.supported_versions)
+                if versions is not None and versions.versions is not None:
+                    # With TLS 1.3 in the list it would miss what was taken out.
+                    versions.versions = [version for version in versions.versions if version < (3, 4)]
             yield result
 
 
@@ -114,6 +119,7 @@ class TlsliteAnswer:
         self._visit = Visit()
         self._leaves = leaves
         self._leaf: Leaf | None = None
+        self._is_greeted = False
         self._completed = False
         self._error: str | None = None
 
@@ -130,15 +136,20 @@ class TlsliteAnswer:
             try:
                 next(steps)
             except StopIteration:
-                return self._pipe.take()
+                return self._take()
             except Exception as error:  # noqa: BLE001  # a Python library reads what anybody sends: all it raises is theirs
                 self._error = self._render(error)
-                return self._pipe.take()
-            received = yield self._pipe.take()
+                return self._take()
+            received = yield self._take()
             if received:
                 self._pipe.incoming += received
             else:
                 self._pipe.is_closed = True
+
+    def _take(self) -> bytes:
+        out = self._pipe.take()
+        self._is_greeted = self._is_greeted or isinstance(decode_reply(out), ServerHello)
+        return out
 
     def _steps(self) -> Iterator[object]:
         """Yield where more bytes are needed; ends when it is over."""
@@ -208,7 +219,7 @@ class TlsliteAnswer:
             engine=engine_name(),
             completed=self._completed,
             cipher_suite=self._suite() if self._completed else None,
-            chain_der=() if self._leaf is None else self._leaf.chain_der,
+            chain_der=self._leaf.chain_der if self._leaf is not None and self._is_greeted else (),
             error=self._error,
         )
 

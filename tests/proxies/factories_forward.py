@@ -107,7 +107,9 @@ class Squid(ProxyKind):
         lines.append(f"{port} {stage.address}:{stage.port}{options}")
         lines += self._ask(stage)
         lines += self._allow(stage)
-        lines += [self.config.format(stage=stage)]
+        if self.expected.verifies:
+            lines.append(f"tls_outgoing_options cafile={copy_into(workdir, files.origin_ca)}")
+        lines.append(self.config)
         path = workdir / "squid.conf"
         path.write_text("\n".join(lines) + "\n")
         env = {} if self.has_limits else write_openssl_conf(workdir)
@@ -195,14 +197,15 @@ class Mitmproxy(ProxyKind):
 
     product: str = "mitmproxy 8.1, OpenSSL 3.0"
     requires: tuple[Requirement, ...] = (requirements.MITMPROXY,)
-    verifies: bool = False
 
     def start(self, stage: Stage) -> list[Part]:
         """Start it with its own settings folder, signing with the lab's interception authority."""
         workdir, files = stage.workdir, stage.certificates
         copy_into(workdir, files.interception.bundle).rename(workdir / "mitmproxy-ca.pem")
         options = [f"confdir={workdir}", f"listen_host={stage.address}", f"listen_port={stage.port}"]
-        options += [f"ssl_verify_upstream_trusted_ca={files.origin_ca}"] if self.verifies else ["ssl_insecure=true"]
+        options += (
+            [f"ssl_verify_upstream_trusted_ca={files.origin_ca}"] if self.expected.verifies else ["ssl_insecure=true"]
+        )
         if self.credentials:
             options.append(f"proxyauth={self.credentials.user}:{self.credentials.password}")
         if self.upgrade is Upgrade.SOCKS5:

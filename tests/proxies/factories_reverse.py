@@ -167,6 +167,10 @@ class SquidReverse(Reverse):
         workdir = stage.workdir
         host, port = _backend(stage)
         bundle = copy_into(workdir, stage.certificates.proxy.bundle)
+        front = f"accel defaultsite={stage.server_name} tls-cert={bundle} tls-min-version=1.2"
+        # A peer that failed ten times would not be asked for a while.
+        peer = "no-query originserver name=back connect-timeout=5 connect-fail-limit=1000 tls"
+        peer += f" tls-flags=DONT_VERIFY_PEER tls-domain={stage.server_name} {self.config}"
         lines = [
             f"pid_filename {workdir}/squid.pid",
             f"coredump_dir {workdir}",
@@ -177,10 +181,8 @@ class SquidReverse(Reverse):
             "visible_hostname proxy.lab.example.test",
             "dns_nameservers 127.0.0.1",
             "max_filedescriptors 1024",
-            f"https_port {stage.address}:{stage.port} accel defaultsite={stage.server_name} tls-cert={bundle}"
-            " tls-min-version=1.2",
-            f"cache_peer {host} parent {port} 0 no-query originserver name=back connect-timeout=5 connect-fail-limit=1000"
-            f" tls tls-flags=DONT_VERIFY_PEER tls-domain={stage.server_name} {self.config}",
+            f"https_port {stage.address}:{stage.port} {front}",
+            f"cache_peer {host} parent {port} 0 {peer}",
             "http_access allow all",
             "cache_peer_access back allow all",
             "never_direct allow all",
@@ -195,7 +197,7 @@ class SquidReverse(Reverse):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OldNode(Reverse):
-    """An old Node.js whose OpenSSL still has SSLv2 and SSLv3; ``config`` is method and options switched off (or -)."""
+    """An old Node.js whose OpenSSL still has SSLv2 and SSLv3; ``config`` is its method."""
 
     product: str = "Node.js 0.8, OpenSSL 1.0.0"
     requires: tuple[Requirement, ...] = (requirements.NODE_0_8, requirements.STUNNEL)
@@ -211,7 +213,7 @@ class OldNode(Reverse):
             f"cert = {leaf.certificate}\nkey = {leaf.key}\nsslVersionMin = TLSv1.2\n"
         )
         command: list[str | Path] = [requirements.NODE_0_8.file or "", _HERE / "old_node_reverse.js"]
-        command += [stage.address, str(between), host, str(port), stage.server_name, *self.config.split()]
+        command += [stage.address, str(between), host, str(port), self.config]
         node = spawn(command, workdir=stage.workdir)
         await_port(stage.address, between, node)
         return [node, spawn(["stunnel4", path], workdir=stage.workdir, env=self._env(stage.workdir))]

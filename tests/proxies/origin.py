@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from scanner.model.versions import TlsVersion
-    from tests.proxies.certs import ProxyCertificates
+    from tests.proxies.certs import Leaf, ProxyCertificates
 
 _PATIENCE_S = 10.0
 _HELLO_BYTES = 16_384
@@ -148,10 +148,10 @@ class _Listening:
                 tls.unwrap()
 
 
-def _make_context(certificates: ProxyCertificates, versions: tuple[TlsVersion, ...]) -> ssl.SSLContext:
+def _make_context(leaf: Leaf, versions: tuple[TlsVersion, ...]) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_ciphers("ALL:@SECLEVEL=0")
-    context.load_cert_chain(certificates.origin.certificate, certificates.origin.key)
+    context.load_cert_chain(leaf.certificate, leaf.key)
     context.minimum_version = PYTHON_VERSIONS[min(versions)]
     context.maximum_version = PYTHON_VERSIONS[max(versions)]
     context.options |= ssl.OP_NO_TICKET
@@ -160,9 +160,13 @@ def _make_context(certificates: ProxyCertificates, versions: tuple[TlsVersion, .
 
 
 @contextlib.contextmanager
-def open_origin(certificates: ProxyCertificates, *versions: TlsVersion) -> Iterator[Origin]:
-    """Run an origin that completes handshakes in these versions only (TLS 1.0 to 1.3, no gap between them)."""
-    with _Listening(_make_context(certificates, versions), holds=False) as listening:
+def open_origin(certificates: ProxyCertificates, *versions: TlsVersion, is_trusted: bool = True) -> Iterator[Origin]:
+    """Run an origin that completes handshakes in these versions only (TLS 1.0 to 1.3, no gap between them).
+
+    Where it is not ``is_trusted``, its certificate is one that a proxy which verifies has no reason to accept.
+    """
+    leaf = certificates.origin if is_trusted else certificates.proxy
+    with _Listening(_make_context(leaf, versions), holds=False) as listening:
         yield listening.origin
 
 

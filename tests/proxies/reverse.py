@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from scanner.model.outbound import PathKind
 from tests.lab.model import SSL2, SSL3, TLS1_0, TLS1_1, TLS1_2, TLS1_3
 from tests.proxies.factories_reverse import Apache, HaProxy, Nginx, OldNode, SquidReverse, Stunnel
 from tests.proxies.model import Expected, OpensAt, ProxyKind, versions
 
+if TYPE_CHECKING:
+    from scanner.model.versions import TlsVersion
+
 _FRONT = versions(TLS1_2, TLS1_3)
 _ALL_TLS = (TLS1_0, TLS1_1, TLS1_2, TLS1_3)
 
 
-def _re_encrypts(*accepted, opens_at=OpensAt.REQUEST, passes_server_name=True) -> Expected:
+def _re_encrypts(
+    *accepted: TlsVersion, opens_at: OpensAt = OpensAt.REQUEST, passes_server_name: bool = True
+) -> Expected:
     return Expected(
         path=PathKind.RE_ENCRYPTS,
         outbound=versions(*accepted),
@@ -76,11 +83,17 @@ REVERSE: tuple[ProxyKind, ...] = (
     OldNode(
         name="node-ssl3",
         config="SSLv3_method",
-        expected=_re_encrypts(SSL3, opens_at=OpensAt.HANDSHAKE, passes_server_name=False),
+        expected=_re_encrypts(SSL3, passes_server_name=False),
     ),
     OldNode(
-        name="node-ssl2-10",
+        name="node-ssl3-10",
         config="SSLv23_method",
-        expected=_re_encrypts(SSL2, SSL3, TLS1_0, opens_at=OpensAt.HANDSHAKE, passes_server_name=False),
+        expected=_re_encrypts(SSL3, TLS1_0, passes_server_name=False),
+    ),
+    OldNode(
+        name="node-ssl2",
+        config="SSLv2_method",
+        expected=_re_encrypts(SSL2, passes_server_name=False),
+        notes="its hello has SSLv2's own format",
     ),
 )

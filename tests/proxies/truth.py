@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import socket
 import ssl
 import subprocess
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from scanner.model.outbound import PathKind
 from scanner.model.subjects import Upgrade
@@ -49,6 +53,7 @@ class Seen:
     front: dict[TlsVersion, bool] | None = None
     opens_at: OpensAt | None = None
     passes_server_name: bool | None = None
+    verifies: bool = False
     is_same_bytes: bool | None = None
     """Whether the origin got the client's ClientHello byte for byte."""
     offers: dict[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
@@ -66,17 +71,15 @@ class Said:
     connect_status: int
     """HTTP status of the answer to CONNECT; 0 for none."""
     status: int
-    """HTTP status inside TLS; 0 for none, hence no handshake."""
+    """HTTP status inside TLS; 0 for none."""
     certificate: bytes | None
-    """The leaf that it was shown inside, DER."""
+    """The leaf that it was shown inside, DER; None where no handshake ended."""
     has_page: bool
     """Whether the origin's page came through."""
     text: str
 
 
-def _curl(
-    proxy: RunningProxy, origin: Origin, *, lowest: TlsVersion = TLS1_0, highest: TlsVersion = TLS1_3
-) -> Said:
+def _curl(proxy: RunningProxy, origin: Origin, *, lowest: TlsVersion = TLS1_0, highest: TlsVersion = TLS1_3) -> Said:
     command = ["curl", "-sSk", "--http1.1", "--max-time", str(_CURL_S), f"--tlsv{_NUMBERS[lowest]}"]
     command += ["--tls-max", _NUMBERS[highest], "--ciphers", "ALL:@SECLEVEL=0"]
     command += ["-w", "\n[%{http_connect} %{http_code}]\n%{certs}"]
@@ -104,7 +107,7 @@ def _curl(
         status=int(numbers[2]) if numbers else 0,
         certificate=ssl.PEM_cert_to_DER_cert(pem[0]) if pem else None,
         has_page=PAGE in text or "\nlab\n" in f"\n{text}",
-        text=text.split("-----BEGIN", 1)[0][-600:],
+        text=f"[{numbers[0] if numbers else ''}] {done.stderr.decode('utf-8', 'replace').strip()}",
     )
 
 
@@ -126,7 +129,7 @@ def look(kind: ProxyKind, certificates: ProxyCertificates) -> Seen:
         seen = _look_through(kind, certificates, proxy)
         if kind.upgrade is Upgrade.HTTPS_CONNECT:
             seen.front = {version: _speaks_front(proxy, version) for version in _ALL_TLS}
-            seen.front |= dict.fromkeys(_OLD, False) | {old: _speaks_old_front(proxy, old) for old in _OLD}
+            seen.front |= {old: _speaks_old_front(proxy, old) for old in _OLD}
         return seen
 
 
@@ -136,12 +139,12 @@ def _look_through(kind: ProxyKind, certificates: ProxyCertificates, shared: Runn
         _started(kind, certificates, origin, shared) as proxy,
     ):
         said = _curl(proxy, origin)
-        seen = Seen(path=_judge_path(said, certificates), log=[f"any origin: {said}"])
+        seen = Seen(path=_judge_path(said, certificates), log=[f"any origin: {said.text}"])
         if seen.path is PathKind.RE_ENCRYPTS:
             seen.inbound = {version: _is_let_in(proxy, origin, version, seen) for version in _ALL_TLS}
             for old, name in _OLD.items():
                 with open_way(proxy, (origin.address, origin.port)) as way:
-                    seen.inbound[old] = way.is_open and speak_old(way, name)
+                    seen.inbound[old] = way.is_open and speak_old(way.stream, name)
         if seen.path is PathKind.BLOCKED:
             assert not origin.completed
             assert not origin.hellos, "something reached the origin"
@@ -154,6 +157,7 @@ def _look_through(kind: ProxyKind, certificates: ProxyCertificates, shared: Runn
         seen.outbound = {version: _completes(kind, certificates, shared, version, seen) for version in _ALL_TLS}
         seen.outbound |= {old: _completes_old(kind, certificates, shared, old, seen) for old in _OLD}
         _look_at_hellos(kind, certificates, shared, seen)
+        seen.verifies = not _trusts_any(kind, certificates, shared, seen)
     if seen.path is not PathKind.BLOCKED and "digest" not in kind.name:
         _look_at_order(kind, certificates, shared, seen)
     return seen
@@ -162,15 +166,15 @@ def _look_through(kind: ProxyKind, certificates: ProxyCertificates, shared: Runn
 def _judge_path(said: Said, certificates: ProxyCertificates) -> PathKind:
     if said.certificate is None:
         return PathKind.BLOCKED
-    own = ssl.PEM_cert_to_DER_cert(certificates.origin.certificate.read_text().split("-----END CERTIFICATE-----")[0]
-                                   + "-----END CERTIFICATE-----\n")
-    return PathKind.TUNNEL if said.certificate == own else PathKind.RE_ENCRYPTS
+    own = x509.load_pem_x509_certificate(certificates.origin.certificate.read_bytes())
+    same = said.certificate == own.public_bytes(serialization.Encoding.DER)
+    return PathKind.TUNNEL if same else PathKind.RE_ENCRYPTS
 
 
 def _is_let_in(proxy: RunningProxy, origin: Origin, version: TlsVersion, seen: Seen) -> bool:
     said = _curl(proxy, origin, lowest=version, highest=version)
     seen.log.append(f"inbound {version.label}: {said.text}")
-    return said.status != 0
+    return said.certificate is not None
 
 
 def _completes(
@@ -186,6 +190,22 @@ def _completes(
     return bool(completed)
 
 
+def _trusts_any(kind: ProxyKind, certificates: ProxyCertificates, shared: RunningProxy | None, seen: Seen) -> bool:
+    assert seen.outbound is not None
+    usable = [version for version in _ALL_TLS if seen.outbound[version]]
+    if not usable:
+        # Only the old Node.js, which is told to verify nothing and has no TLS that could show it here.
+        return True
+    with (
+        open_origin(certificates, usable[-1], is_trusted=False) as origin,
+        _started(kind, certificates, origin, shared) as proxy,
+    ):
+        said = _curl(proxy, origin)
+        completed, errors = list(origin.completed), list(origin.errors)
+    seen.log.append(f"untrusted origin: {said.text} completed {completed} errors {errors}")
+    return said.has_page
+
+
 def _completes_old(
     kind: ProxyKind, certificates: ProxyCertificates, shared: RunningProxy | None, version: TlsVersion, seen: Seen
 ) -> bool:
@@ -195,9 +215,7 @@ def _completes_old(
     return said.has_page
 
 
-def _look_at_hellos(
-    kind: ProxyKind, certificates: ProxyCertificates, shared: RunningProxy | None, seen: Seen
-) -> None:
+def _look_at_hellos(kind: ProxyKind, certificates: ProxyCertificates, shared: RunningProxy | None, seen: Seen) -> None:
     assert seen.inbound is not None
     usable = [version for version in _ALL_TLS if seen.inbound[version]]
     ranges = {"all": (usable[0], usable[-1])} | {each.label: (each, each) for each in (usable[0], usable[-1])}
@@ -218,9 +236,7 @@ def _look_at_hellos(
     seen.mirrors = len(set(seen.offers.values())) > 1
 
 
-def _look_at_order(
-    kind: ProxyKind, certificates: ProxyCertificates, shared: RunningProxy | None, seen: Seen
-) -> None:
+def _look_at_order(kind: ProxyKind, certificates: ProxyCertificates, shared: RunningProxy | None, seen: Seen) -> None:
     with (
         open_recorder(holds=True) as origin,
         _started(kind, certificates, origin, shared) as proxy,
@@ -279,21 +295,18 @@ def _speaks_front(proxy: RunningProxy, version: TlsVersion) -> bool:
 
 
 def _speaks_old_front(proxy: RunningProxy, version: TlsVersion) -> bool:
-    import socket  # noqa: PLC0415
-
-    from tests.proxies.way import Way  # noqa: PLC0415
-
     with socket.create_connection((proxy.address, proxy.port), timeout=8) as stream:
-        return speak_old(Way(stream=stream, is_open=True), _OLD[version])
+        return speak_old(stream, _OLD[version])
 
 
 def differences(kind: ProxyKind, seen: Seen) -> list[str]:
     """Return a line for each claim that the wire does not bear out."""
     expected = kind.expected
-    lines = []
-    for name in ("path", "mirrors", "declined", "says_open", "opens_at", "passes_server_name"):
-        if getattr(expected, name) != getattr(seen, name):
-            lines.append(f"{name}: expected {getattr(expected, name)}, seen {getattr(seen, name)}")
+    lines = [
+        f"{name}: expected {getattr(expected, name)}, seen {getattr(seen, name)}"
+        for name in ("path", "mirrors", "declined", "says_open", "opens_at", "passes_server_name", "verifies")
+        if getattr(expected, name) != getattr(seen, name)
+    ]
     for name in ("outbound", "inbound", "front"):
         lines += _compare(name, getattr(expected, name), getattr(seen, name))
     if seen.path is PathKind.TUNNEL and seen.is_same_bytes is False:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.proxies.model import Credentials, RunningProxy
-    from tests.proxies.origin import Origin
 
 _PATIENCE_S = 8.0
 _HEAD_BYTES = 8_192
@@ -164,13 +163,13 @@ class InnerTls:
             self.stream.sendall(data)
 
 
-def speak_old(way: Way, version_name: str, server_name: str | None = None) -> bool:
-    """Tell whether OpenSSL 1.0.2 (nassl) completes SSLv2 or SSLv3 over the way."""
+def speak_old(stream: socket.socket, version_name: str) -> bool:
+    """Tell whether OpenSSL 1.0.2 (nassl) completes SSLv2 or SSLv3 over a connection."""
     from nassl.legacy_ssl_client import LegacySslClient  # noqa: PLC0415 - only where truth is gathered
     from nassl.ssl_client import OpenSslVerifyEnum, OpenSslVersionEnum  # noqa: PLC0415 - the same
 
     client = LegacySslClient(
-        underlying_socket=way.stream,
+        underlying_socket=stream,
         ssl_version=OpenSslVersionEnum[version_name],
         ssl_verify=OpenSslVerifyEnum.NONE,
     )
@@ -180,8 +179,3 @@ def speak_old(way: Way, version_name: str, server_name: str | None = None) -> bo
     except Exception:  # noqa: BLE001 - whatever it raises, there was no handshake
         return False
     return True
-
-
-def has_hello(origin: Origin) -> bool:
-    """Tell whether anything but an empty connection has come."""
-    return bool(origin.hellos)

@@ -17,9 +17,11 @@ from typing import NamedTuple, Self
 
 from scanner.answers import Answer
 from scanner.judge import judge_whatever, present_endpoints
-from scanner.model.evidence import State
+from scanner.model.evidence import GapReason, State
+from scanner.model.outbound import PathKind
 from scanner.model.runs import HostRecord, Run
-from scanner.model.verdicts import Finding, Readiness, Severity
+from scanner.model.subjects import Direction
+from scanner.model.verdicts import Finding, Readiness, Severity, Verdict
 from scanner.policy import Policy
 from scanner.reports.json import join_jsonl
 from scanner.reports.objects import (
@@ -28,12 +30,14 @@ from scanner.reports.objects import (
     build_host,
     build_run,
     combine_summary,
+    fill_in_host,
     render_line,
     render_states,
 )
 from scanner.reports.source import WORST_FIRST, Entry
 
 _SPOOL_BYTES = 16 * 1024 * 1024
+_LEARNED = frozenset({PathKind.TUNNEL, PathKind.RE_ENCRYPTS})
 _SEVERITY_RANKS = {severity: rank for rank, severity in enumerate(Severity)}
 
 
@@ -54,13 +58,18 @@ class JudgedHost:
     states: str
     """Its merged inbound states, oldest version first, by their initials: ``ddddee``."""
     has_unknown: bool
-    """Whether any verdict is UNKNOWN, its own or one of an endpoint that counts (scanner.judge.is_absent)."""
+    """Whether any verdict is UNKNOWN, its own, a client's, or one of an endpoint that counts (scanner.judge.is_absent).
+
+    Not where a proxy passes TLS through and so has no versions of its own: nothing is left to be learned.
+    """
     has_known: bool
-    """Whether any of these verdicts is not."""
+    """Whether any of these verdicts is not, or it is known what a proxy does to TLS."""
     is_disputed: bool
     """Whether a verdict of its own is disputed."""
     stopped: str | None
     """As in HostRecord."""
+    outbound_states: str = ""
+    """As states, for the outbound side; empty where that was not asked about."""
 
     @property
     def has_tls(self) -> bool:
@@ -69,8 +78,8 @@ class JudgedHost:
 
     @property
     def is_clear(self) -> bool:
-        """Whether all its verdicts are known and undisputed."""
-        return not self.has_unknown and not self.is_disputed
+        """Whether all its verdicts are known and undisputed, and rest on what it answered and nothing else."""
+        return not (self.has_unknown or self.is_disputed or self.outbound_states)
 
     def jsonl(self) -> str:
         """Return its line of the JSONL report, without its end."""
@@ -86,7 +95,7 @@ class JudgedHost:
 def decode_judged(position: int, data: bytes) -> JudgedHost:
     """Return what JudgedHost.stored wrote. Raises ValueError or KeyError where it is something else."""
     stored = json.loads(data)
-    host = stored["host"]
+    host = fill_in_host(stored["host"])
     has_unknown, has_known = stored["facts"]
     verdicts = host["verdicts"]
     return JudgedHost(
@@ -95,12 +104,17 @@ def decode_judged(position: int, data: bytes) -> JudgedHost:
         json=render_line(host),
         findings=tuple((Severity(finding["severity"]), render_line(finding)) for finding in stored["findings"]),
         readiness=Readiness(host["readiness"]),
-        states="".join(verdict["state"][0] for verdict in verdicts if verdict["direction"] == "inbound"),
+        states=_initials(verdicts, Direction.INBOUND),
         has_unknown=has_unknown,
         has_known=has_known,
         is_disputed=any(verdict["disputed"] for verdict in verdicts),
         stopped=host["stopped"],
+        outbound_states=_initials(verdicts, Direction.OUTBOUND),
     )
+
+
+def _initials(verdicts: Iterable[JsonObject], direction: Direction) -> str:
+    return "".join(verdict["state"][0] for verdict in verdicts if verdict["direction"] == direction.value)
 
 
 def judge_to_json(
@@ -117,7 +131,11 @@ def judge_to_json(
         # Judgement failed: what counts is judged of what was left then.
         record = replace(record, exchanges=(), stopped=host.stopped)
     counted = present_endpoints(host.endpoints, record)
-    verdicts = [*host.verdicts, *(verdict for result in counted for verdict in result.verdicts)]
+    verdicts = [
+        *host.verdicts,
+        *(verdict for result in counted for verdict in result.verdicts),
+        *(verdict for client in host.outbound for verdict in client.verdicts),
+    ]
     return JudgedHost(
         position=position,
         name=host.target.host,
@@ -125,11 +143,20 @@ def judge_to_json(
         findings=tuple((finding.severity, render_line(build_finding(finding))) for finding in _worst_first(findings)),
         readiness=host.readiness,
         states=render_states(host.verdicts),
-        has_unknown=any(verdict.state is State.UNKNOWN for verdict in verdicts),
-        has_known=any(verdict.state is not State.UNKNOWN for verdict in verdicts),
+        has_unknown=any(map(_is_open, verdicts)),
+        has_known=any(verdict.state is not State.UNKNOWN for verdict in verdicts)
+        or any(path.kind in _LEARNED for path in host.paths),
         is_disputed=any(verdict.is_disputed for verdict in host.verdicts),
         stopped=host.stopped,
+        outbound_states=render_states(host.verdicts, direction=Direction.OUTBOUND),
     )
+
+
+def _is_open(verdict: Verdict) -> bool:
+    """Whether something is left to be learned: not where a proxy passes TLS through and has no versions there."""
+    if verdict.state is not State.UNKNOWN:
+        return False
+    return not verdict.gaps or any(gap.reason is not GapReason.TUNNEL for gap in verdict.gaps)
 
 
 def _worst_first(findings: Iterable[Finding]) -> list[Finding]:
@@ -141,6 +168,7 @@ class _Kind(NamedTuple):
 
     readiness: Readiness
     states: str
+    outbound_states: str
     has_unknown: bool
     has_known: bool
     is_disputed: bool
@@ -196,6 +224,7 @@ class Results:
         kind = _Kind(
             judged.readiness,
             judged.states,
+            judged.outbound_states,
             judged.has_unknown,
             judged.has_known,
             judged.is_disputed,
@@ -251,10 +280,10 @@ class Results:
     @property
     def summary(self) -> JsonObject:
         """See ReportSource."""
-        hosts: Counter[tuple[Readiness, str]] = Counter()
+        hosts: Counter[tuple[Readiness, str, str]] = Counter()
         findings: Counter[Severity] = Counter()
         for kind, count in self._settled().items():
-            hosts[kind.readiness, kind.states] += count
+            hosts[kind.readiness, kind.states, kind.outbound_states] += count
             for severity, own in zip(Severity, kind.severity_counts, strict=True):
                 findings[severity] += own * count
         return combine_summary(hosts, findings, self._no_listener, self._sweep)
@@ -289,6 +318,15 @@ class Results:
         for readiness in WORST_FIRST:
             for at in self._in_order():
                 if kinds[self._kind_at[at]].readiness is readiness:
+                    yield self._entry(at)
+
+    def iter_outbound(self) -> Iterator[Entry]:
+        """See LineSource."""
+        kinds = list(self._kinds)
+        for readiness in WORST_FIRST:
+            for at in self._in_order():
+                kind = kinds[self._kind_at[at]]
+                if kind.outbound_states and kind.readiness is readiness:
                     yield self._entry(at)
 
     def is_disputed(self) -> bool:

@@ -1,4 +1,4 @@
-"""CSV: one row for each endpoint and version, for spreadsheets and scripts."""
+"""CSV: one row for each endpoint and version, and for each client and version, for spreadsheets and scripts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator
 
 from scanner.model.evidence import Basis, State
+from scanner.model.subjects import Direction
 from scanner.reports.objects import JsonObject
 from scanner.reports.source import ReportSource
 
@@ -25,8 +26,13 @@ COLUMNS = (
     "gap",
     "readiness",
     "tags",
+    "method",
+    "scope",
+    "path",
+    "path_kind",
 )
 
+_INBOUND = Direction.INBOUND.value
 _BASES = {basis.label: basis for basis in Basis}
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -38,21 +44,36 @@ def render_csv(source: ReportSource) -> Iterator[str]:
     writer.writerow(COLUMNS)
     for host, _ in source.entries():
         common = (host["readiness"], " ".join(host["tags"]))
-        for where, verdicts in _places(host):
+        for where, verdicts, way in _places(host):
             for verdict in verdicts:
-                writer.writerow(map(_cell, (host["name"], host["role"], *where, *_facts(verdict), *common)))
+                writer.writerow(map(_cell, (host["name"], host["role"], *where, *_facts(verdict), *common, *way)))
         yield out.getvalue()
         out.seek(0)
         out.truncate()
     yield out.getvalue()
 
 
-def _places(host: JsonObject) -> Iterator[tuple[tuple[object, ...], list[JsonObject]]]:
-    """Yield (address, port, server name) and verdicts of each endpoint; of the host where it has none."""
+def _places(host: JsonObject) -> Iterator[tuple[tuple[object, ...], list[JsonObject], tuple[str, ...]]]:
+    """Yield (address, port, server name), verdicts, and (method, scope, path, path kind).
+
+    Of each endpoint, or of the host where it has none; then of each client.
+    """
+    paths = {(path["via"], path["destination"], path["server_name"]): path for path in host["paths"]}
+    to_listener = {(path["via"], path["destination"]): path for path in host["paths"] if path["is_listener"]}
+    clients = {f"{via} to {destination}": path for (via, destination), path in to_listener.items()}
     for each in host["endpoints"]:
-        yield (each["address"], each["port"], each["server_name"] or ""), each["verdicts"]
+        via = each["locator"].partition(" -> ")[0]
+        to = each["destination"]
+        # The names that lead to the listener change from question to question.
+        way = to and (paths.get((via, to, each["server_name"])) or to_listener.get((via, to)))
+        where = (each["address"], each["port"], each["server_name"] or "")
+        yield where, each["verdicts"], ("", "", to or "", way["kind"] if way else "")
     if not host["endpoints"]:
-        yield ("", "", ""), host["verdicts"]
+        yield ("", "", ""), [item for item in host["verdicts"] if item["direction"] == _INBOUND], ("", "", "", "")
+    for client in host["outbound"]:
+        way = clients.get(client["scope"])
+        led = (way["destination"], way["kind"]) if way else ("", "")
+        yield ("", "", ""), client["verdicts"], (client["method"], client["scope"], *led)
 
 
 def _facts(verdict: JsonObject) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import hashlib
 import importlib.resources
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -23,6 +24,7 @@ from scanner.reports.html_data import (
     ROLE_WORDS,
     SEVERITY_WORDS,
     TABLE_LIMIT,
+    WAY_WORDS,
     make_readable,
 )
 from scanner.reports.html_index import SHOWN_NETWORKS, Networks, build_alike, iter_details, iter_index, maybe_networks
@@ -89,8 +91,10 @@ def render_html(source: ReportSource) -> Iterator[str]:
         sweep=build_sweep_facts(summary),
         share=_build_parts({state: summary[state.replace("-", "_")] for state in ("not-ready", "unknown", "ready")}),
         versions=_build_version_bars(summary["by_version"]),
+        outbound_versions=_build_version_bars(summary["by_version_outbound"]) if summary["outbound_hosts"] else [],
         groups=table.groups.build(table.render_host),
         rows=[table.render_row(position) for position in worst_first[:TABLE_LIMIT]],
+        outbound_rows=_build_outbound_rows(table, worst_first) if summary["outbound_hosts"] else [],
         table_limit=TABLE_LIMIT,
         tags=sorted({tag for kind in table.kinds for tag in kind.tags}),
         networks=_build_networks(networks),
@@ -101,6 +105,7 @@ def render_html(source: ReportSource) -> Iterator[str]:
         readiness_words={key.value: word for key, word in READINESS_WORDS.items()},
         role_words={key.value: word for key, word in ROLE_WORDS.items()},
         severity_words={key.value: word for key, word in SEVERITY_WORDS.items()},
+        way_words={key.value: word for key, word in WAY_WORDS.items()},
         gap_words={key.value: word for key, word in GAP_WORDS.items()},
         index_chunks=iter_index(table, networks, run),
         detail_chunks=iter_details(details),
@@ -108,6 +113,11 @@ def render_html(source: ReportSource) -> Iterator[str]:
     )
     stream.enable_buffering(64)
     yield from stream
+
+
+def _build_outbound_rows(table: HostTable, worst_first: Sequence[int]) -> list[JsonObject]:
+    asked = (position for position in worst_first if table.kind(position).outbound)
+    return [table.render_row(position) for position in islice(asked, TABLE_LIMIT)]
 
 
 def _build_networks(networks: Networks | None) -> list[JsonObject]:

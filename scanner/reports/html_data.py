@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from markupsafe import Markup
 
 from scanner.model.evidence import Basis, GapReason, State
-from scanner.model.subjects import Role
+from scanner.model.outbound import Mirroring, PathKind
+from scanner.model.subjects import Role, Upgrade
 from scanner.model.verdicts import Readiness, Severity
 from scanner.reports.objects import JsonObject
 
@@ -58,12 +59,37 @@ GAP_WORDS = {
     GapReason.NO_CONTROL: "No hello succeeded, so a refusal of one version can't be told from a refusal of everything",
     GapReason.NAME_REFUSED: "The peer seems to refuse the server name, which says nothing about versions",
     GapReason.ODD_REPLY: "An answer that no TLS server may give",
+    GapReason.OFFERED: "Offered, or perhaps offered, but no connection has shown whether the host goes through with it",
+    GapReason.SUITES: "No cipher suite, group or signature algorithm in common, which says nothing about versions",
+    GapReason.NOT_SEEN: "Nothing of it arrived at the listener",
+    GapReason.PROXY_DECLINED: "The proxy would not open the way",
+    GapReason.TUNNEL: "The proxy passes TLS through and has none of its own: its clients decide",
     GapReason.LOCAL_FAILURE: "The scanning machine could not ask",
     GapReason.OUT_OF_TIME: "The time allowed for the host ran out",
     GapReason.INTERRUPTED: "The run was interrupted before the question was put",
     GapReason.NOT_ASKED: "The question was not put",
 }
 """Why something is not known, in words."""
+WAY_WORDS = {
+    PathKind.TUNNEL: "Passes through",
+    PathKind.RE_ENCRYPTS: "Re-encrypts",
+    PathKind.BLOCKED: "Blocked",
+    PathKind.UNKNOWN: "Not known",
+}
+"""What a proxy does to TLS, in words."""
+MIRRORING_WORDS = {
+    Mirroring.MIRRORS: "Yes: it offers less to the server where its client offers less",
+    Mirroring.INDEPENDENT: "No: it offers the same whatever its client offers",
+    Mirroring.UNKNOWN: "Not known: not compared",
+}
+"""Whether a proxy's own offer depends on its client's, in words."""
+UPGRADE_WORDS = {
+    Upgrade.NONE: "directly",
+    Upgrade.HTTP_CONNECT: "by HTTP CONNECT",
+    Upgrade.HTTPS_CONNECT: "by HTTP CONNECT within TLS",
+    Upgrade.SOCKS5: "by SOCKS 5",
+}
+"""How a proxy was asked for a destination, in words."""
 STOPPED_WORDS = {
     "interrupted": "The run was interrupted before all questions were put to this host.",
     "out-of-time": "The time allowed for this host ran out before all questions were put.",

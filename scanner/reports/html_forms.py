@@ -50,6 +50,7 @@ _TIME_SLOT = f'_at": "{_TIME}"'
 _IN_TEXT = re.compile(f"[{SLOTS}]")
 # What has no blank, quote or escape, and something that no JSON syntax has, is found as a whole or not at all.
 _FINDABLE = re.compile(rf"(?=[^.:]*[.:])[!#-\[\]-~]{{4,{FILL_LIMIT}}}\Z")
+_PATH_CERTIFICATES = ("certificates", "direct_certificates")
 _OWN_LINE = ("subject", "not_before", "not_after", "sha256", "names")
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 _strict = json.JSONDecoder()
@@ -96,10 +97,17 @@ def list_others(host: JsonObject) -> list[str]:
     return [address for address in host["addresses"] if address != name]
 
 
+def list_certificates(host: JsonObject) -> list[JsonObject]:
+    """Return all certificates of a host in the order in which the details number them: endpoints, then paths."""
+    own = [item for endpoint in host["endpoints"] for item in endpoint["certificates"]]
+    return own + [item for path in host["paths"] for member in _PATH_CERTIFICATES for item in path[member]]
+
+
 def build_template(host: JsonObject, findings: Sequence[JsonObject], times: Times, *, is_own: bool) -> Template:
     """Return the host's text with slots; with ``is_own`` its name and addresses stay as they are."""
     endpoints = [{**endpoint, "certificates": len(endpoint["certificates"])} for endpoint in host["endpoints"]]
-    text = _encode([{**host, "endpoints": endpoints}, findings])
+    paths = [{**path, **{member: len(path[member]) for member in _PATH_CERTIFICATES}} for path in host["paths"]]
+    text = _encode([{**host, "endpoints": endpoints, "paths": paths}, findings])
     if not text.isascii():
         text = _IN_TEXT.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text)
     if not is_own:

@@ -14,6 +14,7 @@ from scanner.model.versions import ALL_VERSIONS
 from scanner.reports.html_data import (
     BASIS_WORDS,
     GAP_WORDS,
+    MIRRORING_WORDS,
     READINESS_ORDER,
     READINESS_WORDS,
     ROLE_WORDS,
@@ -21,6 +22,8 @@ from scanner.reports.html_data import (
     SEVERITY_WORDS,
     STOPPED_WORDS,
     TABLE_LIMIT,
+    UPGRADE_WORDS,
+    WAY_WORDS,
     natural_key,
     render_data_island,
 )
@@ -122,6 +125,9 @@ def iter_index(table: HostTable, networks: Networks | None, run: JsonObject) -> 
             "basis": {key.label: word for key, word in BASIS_WORDS.items()},
             "gaps": {key.value: word for key, word in GAP_WORDS.items()},
             "stopped": STOPPED_WORDS,
+            "ways": {key.value: word for key, word in WAY_WORDS.items()},
+            "mirroring": {key.value: word for key, word in MIRRORING_WORDS.items()},
+            "upgrades": {key.value: word for key, word in UPGRADE_WORDS.items()},
             "tags": tags,
             "rules": rules,
             "nets": networks.rows if networks else [],
@@ -136,6 +142,7 @@ def iter_index(table: HostTable, networks: Networks | None, run: JsonObject) -> 
                     [tag_places[tag] for tag in kind.tags],
                     [rule_places[rule] for rule in kind.rules],
                     kind.words,
+                    *([*kind.outbound, kind.ways] if kind.outbound else []),
                 ]
                 for kind in table.kinds
             ],

@@ -93,7 +93,7 @@ def build_notices(run: JsonObject, summary: JsonObject, stopped_count: int) -> l
                 "text": "It asked its share of the ranges only; the other shards' reports have the rest.",
             }
         )
-    states = summary["by_version"].values()
+    states = [*summary["by_version"].values(), *summary["by_version_outbound"].values()]
     if not summary["hosts"]:
         notices.append({"title": "This run saw no host.", "text": "An empty report is not a good result."})
     elif not any(counts["enabled"] or counts["disabled"] for counts in states):

@@ -28,6 +28,7 @@ from scanner.reports.html_forms import (
     fill,
     has_long_text,
     is_shareable,
+    list_certificates,
     list_others,
     make_findings_readable,
     read_form,
@@ -61,7 +62,11 @@ class Kind:
     tags: tuple[str, ...]
     rules: tuple[str, ...]
     words: str
-    """Vendor, farm and cloud, for the search."""
+    """Vendor, farm, cloud and what a proxy does to TLS, for the search."""
+    outbound: tuple[str, str, int] | None = None
+    """States, tones and disputed of the outbound side; None where that was not asked about."""
+    ways: tuple[str, ...] = ()
+    """What it does to TLS on the way to the listener, where it is a proxy: values of PathKind."""
 
     @property
     def rank(self) -> tuple[int, ...]:
@@ -128,7 +133,7 @@ class HostTable:
         self._extra.append(self._number_extra(host, name))
         self._network.append(self._number_network(host))
         self.stopped_count += host["stopped"] is not None
-        certificates = [item for endpoint in host["endpoints"] for item in endpoint["certificates"]]
+        certificates = list_certificates(host)
         self._certificate.append(self.certificates.number(certificates[0]) if certificates else -1)
         if len(certificates) > 1:
             self._more_certificates[position] = [self.certificates.number(item) for item in certificates[1:]]
@@ -237,6 +242,8 @@ class HostTable:
             "readiness": kind.readiness,
             "reason": fill(self._reasons[self._form[position]], self._names[position], self._others(position)),
             "cells": render_cells(kind.states, kind.tones, kind.disputed),
+            "outbound_cells": render_cells(*kind.outbound) if kind.outbound else [],
+            "ways": kind.ways,
             "counts": kind.counts,
         }
 
@@ -302,15 +309,15 @@ class HostTable:
 
 
 def _build_kind(host: JsonObject, findings: Sequence[JsonObject]) -> Kind:
-    inbound = {item["version"]: item for item in host["verdicts"] if item["direction"] == Direction.INBOUND.value}
-    states, tones, disputed = "", "", 0
-    for place, version in enumerate(ALL_VERSIONS):
-        verdict = inbound.get(version.label)
-        severities = [finding["severity"] for finding in findings if version.label in finding["versions"]]
-        states += (verdict["state"] if verdict else State.UNKNOWN.value)[0]
-        tones += min(severities, key=SEVERITIES.index)[0] if severities else "-"
-        disputed |= bool(verdict and verdict["disputed"]) << place
     said = [finding["severity"] for finding in findings]
+    clients = {client["scope"] for client in host["outbound"]}
+    ways = tuple(dict.fromkeys(path["kind"] for path in host["paths"] if path["is_listener"]))
+    about = [findings, findings]
+    if clients:
+        # A finding says which side it is about by its scopes; one about the whole host has none.
+        about[0] = [each for each in findings if not each["scopes"] or not clients.issuperset(each["scopes"])]
+        about[1] = [each for each in findings if not clients.isdisjoint(each["scopes"])]
+    states, tones, disputed = _build_side(host, Direction.INBOUND, about[0])
     return Kind(
         role=host["role"],
         readiness=host["readiness"],
@@ -320,8 +327,23 @@ def _build_kind(host: JsonObject, findings: Sequence[JsonObject]) -> Kind:
         counts=tuple(map(said.count, SEVERITIES)),
         tags=tuple(dict.fromkeys(map(clean_text, host["tags"]))),
         rules=tuple(sorted({finding["rule"] for finding in findings})),
-        words="\n".join(clean_text(host[key]) for key in ("vendor", "farm", "cloud") if host[key]),
+        words="\n".join([*(clean_text(host[key]) for key in ("vendor", "farm", "cloud") if host[key]), *ways]),
+        outbound=_build_side(host, Direction.OUTBOUND, about[1]) if clients else None,
+        ways=ways,
     )
+
+
+def _build_side(host: JsonObject, direction: Direction, findings: Sequence[JsonObject]) -> tuple[str, str, int]:
+    """Return states, tones and disputed of one direction; findings: those about it."""
+    own = {item["version"]: item for item in host["verdicts"] if item["direction"] == direction.value}
+    states, tones, disputed = "", "", 0
+    for place, version in enumerate(ALL_VERSIONS):
+        verdict = own.get(version.label)
+        severities = [finding["severity"] for finding in findings if version.label in finding["versions"]]
+        states += (verdict["state"] if verdict else State.UNKNOWN.value)[0]
+        tones += min(severities, key=SEVERITIES.index)[0] if severities else "-"
+        disputed |= bool(verdict and verdict["disputed"]) << place
+    return states, tones, disputed
 
 
 def render_cells(states: str, tones: str, disputed: int) -> list[JsonObject]:

@@ -11,8 +11,9 @@ from typing import Any
 
 from scanner.model.certificates import Certificate
 from scanner.model.evidence import Gap, Observation, State
+from scanner.model.outbound import OfferedHello, OutboundResult, PathResult
 from scanner.model.runs import Check, EndpointResult, HostResult, Run, RunResult
-from scanner.model.subjects import Direction
+from scanner.model.subjects import Direction, Upgrade
 from scanner.model.verdicts import Finding, Readiness, Severity, Verdict
 from scanner.model.versions import ALL_VERSIONS
 
@@ -62,43 +63,64 @@ def build_run(run: Run, policy_version: str, policy_title: str) -> JsonObject:
 def build_summary(result: RunResult) -> JsonObject:
     """Return the counts the report opens with."""
     return combine_summary(
-        Counter((host.readiness, render_states(host.verdicts)) for host in result.hosts),
+        Counter(
+            (
+                host.readiness,
+                render_states(host.verdicts),
+                render_states(host.verdicts, direction=Direction.OUTBOUND),
+            )
+            for host in result.hosts
+        ),
         Counter(finding.severity for finding in result.findings),
         result.no_listener_counts,
     )
 
 
 def combine_summary(
-    hosts: Mapping[tuple[Readiness, str], int],
+    hosts: Mapping[tuple[Readiness, str, str], int],
     findings: Mapping[Severity, int],
     no_listener: Iterable[tuple[str, int]],
     sweep: JsonObject | None = None,
 ) -> JsonObject:
-    """Return the ``summary`` member from counts: of hosts by readiness and render_states, of findings by severity.
+    """Return the ``summary`` member from counts: of hosts by readiness and states, of findings by severity.
 
-    sweep: what a sweep has to say of itself, see docs/json-report.md.
+    hosts: the states are inbound, then outbound, as render_states gives them. sweep: what a sweep has to say of
+    itself, see docs/json-report.md.
     """
-    by_version = {version.label: {state.value: 0 for state in State} for version in ALL_VERSIONS}
+    inbound, outbound = ({version.label: {state.value: 0 for state in State} for version in ALL_VERSIONS} for _ in "io")
     readiness = dict.fromkeys(Readiness, 0)
-    for (answer, states), count in hosts.items():
+    outbound_count = 0
+    for (answer, inbound_states, outbound_states), count in hosts.items():
         readiness[answer] += count
-        for version, letter in zip(ALL_VERSIONS, states, strict=True):
-            by_version[version.label][_STATES[letter].value] += count
+        _count_states(inbound, inbound_states, count)
+        if outbound_states:
+            outbound_count += count
+            _count_states(outbound, outbound_states, count)
     return {
         "hosts": sum(readiness.values()),
         "ready": readiness[Readiness.READY],
         "not_ready": readiness[Readiness.NOT_READY],
         "unknown": readiness[Readiness.UNKNOWN],
-        "by_version": by_version,
+        "by_version": inbound,
         "findings": {severity.value: findings.get(severity, 0) for severity in Severity},
         "no_listener": dict(no_listener),
         "sweep": sweep,
+        "outbound_hosts": outbound_count,
+        "by_version_outbound": outbound,
     }
 
 
-def render_states(verdicts: Iterable[Verdict]) -> str:
-    """Return the inbound states of a host's six versions, oldest first, by their initials: ``ddddee``."""
-    return "".join(verdict.state.value[0] for verdict in verdicts if verdict.direction is Direction.INBOUND)
+def _count_states(by_version: JsonObject, states: str, count: int) -> None:
+    for version, letter in zip(ALL_VERSIONS, states, strict=True):
+        by_version[version.label][_STATES[letter].value] += count
+
+
+def render_states(verdicts: Iterable[Verdict], *, direction: Direction = Direction.INBOUND) -> str:
+    """Return a host's states in one direction by their initials, oldest version first: ``ddddee``.
+
+    Empty where the direction was not asked about.
+    """
+    return "".join(verdict.state.value[0] for verdict in verdicts if verdict.direction is direction)
 
 
 def build_host(host: HostResult) -> JsonObject:
@@ -121,7 +143,16 @@ def build_host(host: HostResult) -> JsonObject:
         "verdicts": _verdicts(host.verdicts),
         "checks": [_check(check) for check in host.checks],
         "gaps": _gaps(host.gaps),
+        "outbound": [_client(client) for client in host.outbound],
+        "paths": [_path(path) for path in host.paths],
     }
+
+
+def fill_in_host(host: JsonObject) -> JsonObject:
+    """Return a host object that an older version of this program wrote, with the members that came later."""
+    came_later: JsonObject = {"upgrade": Upgrade.NONE.value, "destination": None}
+    endpoints = [{**endpoint, **came_later, **endpoint} for endpoint in host["endpoints"]]
+    return {**host, "endpoints": endpoints, "outbound": host.get("outbound", []), "paths": host.get("paths", [])}
 
 
 def _endpoint(result: EndpointResult) -> JsonObject:
@@ -146,7 +177,63 @@ def _endpoint(result: EndpointResult) -> JsonObject:
             }
             for handshake in result.handshakes
         ],
-        "certificates": [_certificate(certificate) for certificate in result.certificates],
+        "certificates": _certificates(result.certificates),
+        "upgrade": endpoint.upgrade.value,
+        "destination": endpoint.destination,
+    }
+
+
+def _client(result: OutboundResult) -> JsonObject:
+    return {
+        "scope": result.scope,
+        "method": result.method,
+        "method_title": result.method_title,
+        "limits": list(result.limits),
+        "connections": result.connection_count,
+        "verdicts": _verdicts(result.verdicts),
+        "gaps": _gaps(result.gaps),
+        "hellos": [_hello(hello) for hello in result.hellos],
+        "settled": [
+            {"version": settled.version.label, "outcome": settled.outcome, "count": settled.count}
+            for settled in result.settled
+        ],
+    }
+
+
+def _hello(hello: OfferedHello) -> JsonObject:
+    # In an SSLv2 hello a cipher kind has three bytes (RFC 5246 appendix E.2).
+    digits = 6 if hello.is_ssl2_format else 4
+    return {
+        "ja4": hello.ja4,
+        "ssl2_format": hello.is_ssl2_format,
+        "versions": [version.label for version in hello.versions],
+        "has_version_list": hello.has_version_list,
+        "suites": [f"0x{suite:0{digits}X}" for suite in hello.suites],
+        "groups": [f"0x{group:04X}" for group in hello.groups],
+        "alpn": list(hello.alpn),
+        "server_name": hello.server_name,
+        "size_bytes": hello.size_bytes,
+        "count": hello.count,
+        "first_seen_at": _time(hello.first_seen_at),
+    }
+
+
+def _path(path: PathResult) -> JsonObject:
+    return {
+        "via": path.via,
+        "upgrade": path.upgrade.value,
+        "destination": path.destination,
+        "server_name": path.server_name,
+        "is_listener": path.is_listener,
+        "kind": path.kind.value,
+        "reason": path.reason,
+        "proof": list(path.proof),
+        "mirroring": path.mirroring.value,
+        "verdicts": _verdicts(path.verdicts),
+        "gaps": _gaps(path.gaps),
+        "certificates": _certificates(path.certificates),
+        "direct_certificates": _certificates(path.direct_certificates),
+        "limits": list(path.limits),
     }
 
 
@@ -188,6 +275,10 @@ def _gaps(gaps: Iterable[Gap]) -> list[JsonObject]:
         }
         for gap in gaps
     ]
+
+
+def _certificates(certificates: Iterable[Certificate]) -> list[JsonObject]:
+    return [_certificate(certificate) for certificate in certificates]
 
 
 def _certificate(certificate: Certificate) -> JsonObject:

@@ -57,6 +57,9 @@ class LineSource(ReportSource, Protocol):
     def iter_worst(self) -> Iterator[Entry]:
         """Yield the entries by WORST_FIRST, then in the order of the targets."""
 
+    def iter_outbound(self) -> Iterator[Entry]:
+        """Yield the entries whose outbound side was asked about, by WORST_FIRST, then in the order of the targets."""
+
     def is_disputed(self) -> bool:
         """Return whether any host's merged verdict is disputed."""
 
@@ -100,6 +103,16 @@ def worst_entries(source: ReportSource, count: int) -> list[Entry]:
     return heapq.nsmallest(count, source.entries(), key=lambda entry: _RANKS[entry[0]["readiness"]])
 
 
+def outbound_entries(source: ReportSource, count: int) -> list[Entry]:
+    """Return the count hosts that want attention most of those whose outbound side was asked about."""
+    if not source.summary["outbound_hosts"]:
+        return []
+    if isinstance(source, LineSource):
+        return [entry for _, entry in zip(range(count), source.iter_outbound(), strict=False)]
+    asked = (entry for entry in source.entries() if entry[0]["outbound"])
+    return heapq.nsmallest(count, asked, key=lambda entry: _RANKS[entry[0]["readiness"]])
+
+
 def has_dispute(source: ReportSource) -> bool:
     """Return what LineSource.is_disputed does, for any source."""
     if isinstance(source, LineSource):
@@ -135,6 +148,9 @@ def _findings_by_host(result: RunResult) -> dict[int, list[Finding]]:
 
 
 def _scopes(host: HostResult) -> set[str]:
-    """Return what observations of the host may speak for: by docs/json-report.md, each locator with its server name."""
+    """Return what observations of the host may speak for: each locator with its server name, and its clients."""
     endpoints = [item.endpoint for item in host.endpoints]
-    return {each.locator if each.server_name is None else f"{each.locator} as {each.server_name}" for each in endpoints}
+    return {
+        *(each.locator if each.server_name is None else f"{each.locator} as {each.server_name}" for each in endpoints),
+        *(client.scope for client in host.outbound),
+    }

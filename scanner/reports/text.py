@@ -12,10 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from scanner.model.evidence import State
+from scanner.model.outbound import PathKind
+from scanner.model.subjects import Direction
 from scanner.model.verdicts import Readiness, Severity
 from scanner.model.versions import ALL_VERSIONS, TlsVersion
 from scanner.reports.objects import JsonObject
-from scanner.reports.source import ReportSource, finding_lines, has_dispute, worst_entries
+from scanner.reports.source import ReportSource, finding_lines, has_dispute, outbound_entries, worst_entries
 from scanner.untrusted import clean_text
 
 MOST_HOSTS = 200
@@ -37,8 +39,15 @@ _READINESS = {
     Readiness.UNKNOWN: ("unknown", "yellow"),
 }
 _MOST_NAMES = 5
+_MOST_CLIENTS = 8
 _USUAL_PORT = 443
 _WHERE_ALL_ARE = "--html, --json, --jsonl and --csv have all"
+_WAY_STYLES = {
+    PathKind.RE_ENCRYPTS: "bold red",
+    PathKind.BLOCKED: "yellow",
+    PathKind.UNKNOWN: "yellow",
+    PathKind.TUNNEL: "green",
+}
 _SEVERITY_STYLES = {Severity.FAILURE: "bold red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 
 
@@ -61,6 +70,7 @@ def render_result(source: ReportSource, *, width: int) -> RenderableType:
         parts.append(_render_hosts(hosts, count, is_wide=width >= WIDE_COLUMNS))
     if count > len(hosts):
         parts.append(_render_versions(source.summary["by_version"]))
+    parts += _render_clients(source, hosts, is_wide=width >= WIDE_COLUMNS)
     parts += [_render_answer(source), *_render_findings(source)]
     if width < WIDE_COLUMNS:
         parts += _render_unknown(hosts)
@@ -80,7 +90,7 @@ def _render_hosts(hosts: Sequence[JsonObject], count: int, *, is_wide: bool) -> 
         table.add_column("Why", overflow="fold", min_width=20)
     for host in hosts:
         label, style = _READINESS[Readiness(host["readiness"])]
-        cells = [_name(host), *(_mark(verdict) for verdict in host["verdicts"]), Text(label, style=style)]
+        cells = [_name(host), *_marks(host["verdicts"], Direction.INBOUND), Text(label, style=style)]
         if is_wide:
             cells += [Text(host["role"]), Text(clean_text(host["readiness_reason"], max_chars=160))]
         table.add_row(*cells)
@@ -106,6 +116,85 @@ def _render_versions(by_version: JsonObject) -> Table:
     return table
 
 
+def _render_clients(source: ReportSource, hosts: Sequence[JsonObject], *, is_wide: bool) -> list[RenderableType]:
+    """Return the outbound side: nothing where no host has it. hosts: those of the first table."""
+    count = source.summary["outbound_hosts"]
+    asked = [host for host, _ in outbound_entries(source, count if count <= MOST_HOSTS else MOST_ROWS)]
+    # Ways to Entra may have been asked about without a listener.
+    with_paths = [*asked, *(host for host in hosts if host["paths"] and not host["outbound"])]
+    parts: list[RenderableType] = []
+    if asked:
+        parts.append(_render_outbound(asked, count, is_wide=is_wide))
+        if not is_wide:
+            parts += _render_reasons("outbound", asked)
+    return [*parts, *_render_paths(with_paths)]
+
+
+def _render_outbound(hosts: Sequence[JsonObject], count: int, *, is_wide: bool) -> Table:
+    table = Table(
+        title="Outbound: which versions each host uses as a client",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("Host, client", overflow="fold", min_width=18)
+    for version in ALL_VERSIONS:
+        table.add_column(_short(version), justify="center", no_wrap=True)
+    table.add_column("Path", no_wrap=True)
+    if is_wide:
+        table.add_column("Why", overflow="fold", min_width=20)
+    for host in hosts:
+        name = Text(clean_text(host["name"], max_chars=80))
+        kinds = dict.fromkeys(path["kind"] for path in host["paths"] if path["is_listener"])
+        cells = [name, *_marks(host["verdicts"], Direction.OUTBOUND), Text(", ".join(kinds))]
+        table.add_row(*cells, *([Text(clean_text(_outbound_reason(host), max_chars=160))] if is_wide else []))
+        clients = host["outbound"] if len(host["outbound"]) > 1 else []
+        for client in clients[:_MOST_CLIENTS]:
+            own = Text(f"  {clean_text(client['method_title'], max_chars=60)}", style="dim")
+            table.add_row(own, *_marks(client["verdicts"], Direction.OUTBOUND))
+        if len(clients) > _MOST_CLIENTS:
+            table.add_row(Text(f"  and {len(clients) - _MOST_CLIENTS} more clients", style="dim"))
+    if count > len(hosts):
+        table.caption = f"the worst {len(hosts)} of {count} hosts that were asked; {_WHERE_ALL_ARE}"
+    return table
+
+
+def _outbound_reason(host: JsonObject) -> str:
+    """Return what the way does and why, for a proxy; else what decided about TLS 1.2, which Entra asks for."""
+    for path in host["paths"]:
+        if path["is_listener"]:
+            return str(path["reason"])
+    wanted = (Direction.OUTBOUND.value, TlsVersion.TLS1_2.label)
+    verdict = next(item for item in host["verdicts"] if (item["direction"], item["version"]) == wanted)
+    return f"{TlsVersion.TLS1_2.title}: {verdict['reason']}"
+
+
+def _render_reasons(label: str, hosts: Sequence[JsonObject]) -> list[Text]:
+    by_reason: dict[str, _Names] = {}
+    for host in hosts:
+        by_reason.setdefault(_outbound_reason(host), _Names()).add(host["name"])
+    lines = [_line(label, "cyan", reason, names) for reason, names in list(by_reason.items())[:MOST_REASONS]]
+    if len(by_reason) > MOST_REASONS:
+        lines.append(Text(f"and {len(by_reason) - MOST_REASONS} more reasons; {_WHERE_ALL_ARE}"))
+    return lines
+
+
+def _render_paths(hosts: Sequence[JsonObject]) -> list[Text]:
+    """Return what proxies do on the way to other destinations than the listener, those that do not let pass first."""
+    by_way: dict[tuple[str, str], _Names] = {}
+    for host in hosts:
+        for path in host["paths"]:
+            if not path["is_listener"]:
+                is_through = path["kind"] == PathKind.TUNNEL.value
+                said = "passes through unchanged" if is_through else f"{path['destination']}: {path['reason']}"
+                by_way.setdefault((path["kind"], said), _Names()).add(host["name"])
+    ways = sorted(by_way.items(), key=lambda item: list(_WAY_STYLES).index(PathKind(item[0][0])))
+    lines = [_line(f"path, {kind}", _WAY_STYLES[PathKind(kind)], said, names) for (kind, said), names in ways]
+    if len(lines) > MOST_REASONS:
+        return [*lines[:MOST_REASONS], Text(f"and {len(lines) - MOST_REASONS} more; {_WHERE_ALL_ARE}")]
+    return lines
+
+
 def _short(version: TlsVersion) -> str:
     return version.label.removeprefix("TLS") or version.label
 
@@ -121,6 +210,10 @@ def _name(host: JsonObject) -> Text:
     if host["stopped"] is not None:
         text.append(f"\n({host['stopped']})", style="dim")
     return text
+
+
+def _marks(verdicts: Iterable[JsonObject], direction: Direction) -> list[Text]:
+    return [_mark(verdict) for verdict in verdicts if verdict["direction"] == direction.value]
 
 
 def _mark(verdict: JsonObject) -> Text:

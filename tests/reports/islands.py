@@ -48,6 +48,9 @@ class Report:
         numbers = iter([first, *self.detail["more"].get(str(place), [])] if first >= 0 else [])
         for endpoint in whole["host"]["endpoints"]:
             endpoint["certificates"] = [self._certificate(next(numbers)) for _ in range(endpoint["certificates"])]
+        for path in whole["host"]["paths"]:
+            for member in ("certificates", "direct_certificates"):
+                path[member] = [self._certificate(next(numbers)) for _ in range(path[member])]
         assert list(numbers) == []
         assert list(times) == []
         return whole

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scanner.model.evidence import Basis, GapReason, State
-from scanner.model.subjects import Role
+from scanner.model.outbound import Mirroring, PathKind
+from scanner.model.subjects import Role, Upgrade
 from scanner.model.verdicts import Readiness, Severity
 from scanner.reports import html_data
 from tests.reports import sample
@@ -96,5 +97,8 @@ def test_every_member_of_every_vocabulary_has_words():
     assert set(html_data.ROLE_WORDS) == set(Role)
     assert set(html_data.BASIS_WORDS) == set(Basis)
     assert set(html_data.GAP_WORDS) == set(GapReason)
+    assert set(html_data.WAY_WORDS) == set(PathKind)
+    assert set(html_data.MIRRORING_WORDS) == set(Mirroring)
+    assert set(html_data.UPGRADE_WORDS) == set(Upgrade)
     assert len({state.value[0] for state in State}) == len(State), "the index names a state by its first letter"
     assert len({severity.value[0] for severity in Severity}) == len(Severity)

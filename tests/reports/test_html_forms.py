@@ -38,8 +38,11 @@ def expected(host, findings):
     for finding in readable["findings"]:
         for citation in finding["citations"]:
             citation["url"] = https_or_nothing(citation["url"])
-    for endpoint in readable["host"]["endpoints"]:
-        for certificate in endpoint["certificates"]:
+    host = readable["host"]
+    lists = [endpoint["certificates"] for endpoint in host["endpoints"]]
+    lists += [path[member] for path in host["paths"] for member in ("certificates", "direct_certificates")]
+    for certificates in lists:
+        for certificate in certificates:
             for member in ("not_before", "not_after"):
                 assert certificate[member][19:] == "+00:00"
                 certificate[member] = f"{certificate[member][:19]}Z"

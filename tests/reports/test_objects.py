@@ -29,18 +29,29 @@ def test_states_are_the_initials_of_the_inbound_verdicts():
     assert render_states(host.verdicts) == "".join(letters[verdict.state] for verdict in host.verdicts)
     outbound = [replace(verdict, direction=Direction.OUTBOUND) for verdict in host.verdicts]
     assert render_states([*outbound, *host.verdicts]) == render_states(host.verdicts)
+    assert render_states([*host.verdicts, *outbound], direction=Direction.OUTBOUND) == render_states(host.verdicts)
+    assert render_states(host.verdicts, direction=Direction.OUTBOUND) == ""
 
 
 def test_counts_of_equal_hosts_add_up():
     summary = combine_summary(
-        {(Readiness.READY, "ddddee"): 3, (Readiness.UNKNOWN, "uuuuuu"): 2},
+        {
+            (Readiness.READY, "ddddee", ""): 3,
+            (Readiness.UNKNOWN, "uuuuuu", ""): 2,
+            (Readiness.READY, "ddddee", "dddued"): 4,
+            (Readiness.UNKNOWN, "uuuuuu", "dddddd"): 1,
+        },
         {Severity.WARNING: 4},
         [("REFUSED", 9)],
         {"seed": 1},
     )
-    assert (summary["hosts"], summary["ready"], summary["not_ready"], summary["unknown"]) == (5, 3, 0, 2)
-    assert summary["by_version"]["TLS1.2"] == {"enabled": 3, "disabled": 0, "unknown": 2}
-    assert summary["by_version"]["SSL2"] == {"enabled": 0, "disabled": 3, "unknown": 2}
+    assert (summary["hosts"], summary["ready"], summary["not_ready"], summary["unknown"]) == (10, 7, 0, 3)
+    assert summary["by_version"]["TLS1.2"] == {"enabled": 7, "disabled": 0, "unknown": 3}
+    assert summary["by_version"]["SSL2"] == {"enabled": 0, "disabled": 7, "unknown": 3}
+    # Of the ten, five were asked about their outbound side; the others count nowhere there.
+    assert summary["outbound_hosts"] == 5
+    assert summary["by_version_outbound"]["TLS1.2"] == {"enabled": 4, "disabled": 1, "unknown": 0}
+    assert summary["by_version_outbound"]["TLS1.1"] == {"enabled": 0, "disabled": 1, "unknown": 4}
     assert summary["findings"] == {"failure": 0, "warning": 4, "info": 0}
     assert (summary["no_listener"], summary["sweep"]) == ({"REFUSED": 9}, {"seed": 1})
 

@@ -163,7 +163,7 @@ def open_api_context(leaf: Leaf) -> ssl.SSLContext:
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
     context.num_tickets = 0
     context.set_alpn_protocols([ALPN])
-    load_leaf(context, leaf.pem)
+    load_leaf(context.load_cert_chain, leaf.pem)
     return context
 
 

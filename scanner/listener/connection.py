@@ -244,9 +244,15 @@ class Connection(asyncio.BufferedProtocol):
         self.hello = hello
         if _API_ALPN in hello.alpn and listener.has_api:
             first, self._received = bytes(self._received or b""), None
-            self._session = listener.maybe_session()
             self.stage = Stage.API
-            listener.note_hello(self, is_api=True)
+            try:
+                self._session = listener.maybe_session()
+            except Exception:  # noqa: BLE001  # no descriptor for the certificate, say: the listener lives
+                listener.counters.failed += 1
+                listener.note_hello(self, is_api=True)
+            else:
+                if self._session is not None:
+                    listener.note_hello(self, is_api=True)
             if self._session is None:
                 self.abort(Ending.COMPLETE)
             else:
@@ -307,7 +313,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def _feed_api(self, piece: bytes) -> None:
         session = self._session
-        if session is None or session.request is not None:
+        if session is None:
+            return
+        if session.request is not None:
+            if not piece:
+                self.abort(Ending.PEER_CLOSED)  # nobody waits for the response any more
             return  # one request a connection; what follows it is not read
         self.send_api(session.feed(piece), is_last=False)
         if session.is_over:

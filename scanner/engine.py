@@ -38,6 +38,8 @@ _LOG = logging.getLogger(__name__)
 
 PLAIN_HTTP_PORT = 80
 _RANDOMS_AT_ONCE = 256
+_PLAIN = frozenset({Upgrade.HTTP_CONNECT, Upgrade.SOCKS5})
+"""Ways to speak to a proxy without TLS: a hello to such a port may be waited on for ever, and says nothing."""
 _MAX_BYTES = {Probe.HELLO: 32_768, Probe.HANDSHAKE: 262_144, Probe.HTTP: 262_144, Probe.PATH: 262_144}
 """Most bytes taken from a peer for one question."""
 
@@ -238,7 +240,8 @@ class Engine:
                     host.interrupt()
                 resolution = await self._resolve(target)
                 endpoints = plan_endpoints(target, resolution, self._exclusions)
-                await self._ask_all(host, target, endpoints)
+                if proxying is None or target.proxy not in _PLAIN:
+                    await self._ask_all(host, target, endpoints)
                 if proxying is not None:
                     await ask_proxy(proxying, _ProxyUnderWay(self, host, target), target, endpoints)
         except TimeoutError:
@@ -362,7 +365,7 @@ class Engine:
 
         client = TlsEngine(variant, endpoint.server_name)
         # A proxy may open its own side only when there is something to ask for.
-        inner = http_get(host=endpoint.server_name or endpoint.destination or "", path=path)
+        inner = http_get(host=endpoint.destination or endpoint.address, path=path)
         request = self._request(Probe.PATH, endpoint, variant)
         started_at, log = await self._drive(host, request, client.carry(inner, ClearText()))
         return _exchange(request, started_at, log, engine=client.report())
@@ -429,7 +432,7 @@ class Engine:
                 proxying.credentials.for_proxy(endpoint.host, endpoint.port),
                 tls_name=None if is_address(endpoint.host) else endpoint.host,
                 auth=auth,
-                outer_version=outer or TlsVersion.TLS1_2,
+                outer_version=outer,
             )
             log = await self._network.drive(
                 way.carry(_lend(conversation)),

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 
 from scanner.answers import Answer
 from scanner.classify import STOP_GAPS, classify_endpoint, scope_of
 from scanner.merge import merge_host, merge_scope
 from scanner.model.certificates import Certificate
-from scanner.model.evidence import Gap, GapReason, Origin
+from scanner.model.evidence import Evidence, Gap, GapReason, Origin
 from scanner.model.exchange import VERSION_PROBES, Ending, Exchange, Probe
 from scanner.model.outbound import OutboundResult, PathResult
 from scanner.model.runs import Check, EndpointResult, Handshake, HostRecord, HostResult, Run, RunResult
@@ -236,6 +237,9 @@ def _judge_endpoint(
     exchanges: Sequence[Exchange],
     answers: Mapping[int, Answer],
 ) -> EndpointResult:
+    passed: set[TlsVersion] = set()
+    if endpoint.destination is not None:
+        exchanges, passed = _own_answers(record, endpoint, exchanges)
     evidence = classify_endpoint(
         endpoint,
         exchanges,
@@ -245,6 +249,8 @@ def _judge_endpoint(
         stopped=record.stopped,
         answers=answers,
     )
+    if passed:
+        evidence = tuple(map(partial(_explain_passed, passed), evidence))
     scope = scope_of(endpoint)
     verdicts = tuple(
         merge_scope(evidence, host=endpoint.host, scope=scope, direction=Direction.INBOUND, version=version)
@@ -258,6 +264,28 @@ def _judge_endpoint(
         certificates=describe_certificates(endpoint, exchanges),
         connection_count=sum(1 for exchange in exchanges if exchange.request.probe in VERSION_PROBES),
     )
+
+
+def _own_answers(
+    record: HostRecord, endpoint: Endpoint, exchanges: Sequence[Exchange]
+) -> tuple[Sequence[Exchange], set[TlsVersion]]:
+    """See scanner.outbound.proxies.own_answers."""
+    from scanner.outbound.proxies import own_answers  # noqa: PLC0415  # only where there are paths
+
+    arrivals = [
+        each
+        for each in record.exchanges
+        if each.request.probe is Probe.LISTENER and each.request.endpoint.server_name == endpoint.server_name
+    ]
+    return own_answers(exchanges, arrivals)
+
+
+def _explain_passed(passed: Collection[TlsVersion], item: Evidence) -> Evidence:
+    from scanner.outbound.proxies import PASSED_ON  # noqa: PLC0415  # see _own_answers
+
+    if isinstance(item, Gap) and item.version in passed:
+        return replace(item, reason=GapReason.TUNNEL, detail=PASSED_ON)
+    return item
 
 
 def _handshakes(exchanges: Sequence[Exchange]) -> tuple[Handshake, ...]:

@@ -172,6 +172,9 @@ def _parse_rule(
     if missing:
         raise ValueError(f"rule {data['id']} of kind {kind} lacks {', '.join(sorted(missing))}")
 
+    direction = Direction(data.get("direction", Direction.INBOUND))
+    is_about_inbound = "version" in _FIELDS_BY_KIND[kind] and direction is Direction.INBOUND
+
     def cited(keys: Sequence[str]) -> tuple[Citation, ...]:
         return tuple(citations[key] for key in keys)
 
@@ -189,11 +192,12 @@ def _parse_rule(
         citations_by_role=MappingProxyType(
             {Role(key): cited(value) for key, value in data.get("citations_by_role", {}).items()}
         ),
-        advice_by_vendor=MappingProxyType(dict(vendors) if "version" in _FIELDS_BY_KIND[kind] else {}),
+        # The vendors' settings are those of the side that accepts.
+        advice_by_vendor=MappingProxyType(dict(vendors) if is_about_inbound else {}),
         version=TlsVersion.from_label(data["version"]) if "version" in data else None,
         check=data.get("check"),
         state=CheckState(data["state"]) if "state" in data else None,
-        direction=Direction(data.get("direction", Direction.INBOUND)),
+        direction=direction,
     )
 
 

@@ -108,10 +108,20 @@ async def _ask_way(access: ListenerAccess, host: ProxyHost, own: Endpoint) -> No
     if way.kind is not PathKind.RE_ENCRYPTS:
         return
     # What it accepts from clients there is its own: the interception side.
-    name = encode_probe_name(ProbeToken(host.new_nonce(), Answer.ANY), access.name_suffix)
+    token = ProbeToken(host.new_nonce(), Answer.ANY)
+    name = encode_probe_name(token, access.name_suffix)
     inner = replace(own, server_name=name, destination=access.destination)
     host.list_endpoint(inner)
     await host.climb(inner, _HANDSHAKES)
+    # What it passes on instead of answering must not be taken for its own.
+    host.add([_credit(arrival, own.host) for arrival in await _collect(access, token.nonce)])
+
+
+async def _collect(access: ListenerAccess, nonce: str) -> list[Exchange]:
+    try:
+        return await access.collect([nonce], wait_s=_WAIT_S)
+    except OSError:
+        return []  # judged as "nothing arrived": never as anything about the proxy
 
 
 async def _ask(access: ListenerAccess, host: ProxyHost, own: Endpoint, question: PathQuestion) -> None:
@@ -129,11 +139,7 @@ async def _ask(access: ListenerAccess, host: ProxyHost, own: Endpoint, question:
     exchange = await host.ask_path(endpoint, question.variant, encode_probe_path(token))
     if not exchange.sent or exchange.ending is Ending.UPGRADE_DECLINED:
         return
-    try:
-        arrivals = await access.collect([token.nonce], wait_s=_WAIT_S)
-    except OSError:
-        arrivals = []  # judged as "nothing arrived": never as anything about the proxy
-    host.add([_credit(arrival, own.host) for arrival in arrivals])
+    host.add([_credit(arrival, own.host) for arrival in await _collect(access, token.nonce)])
 
 
 def _credit(arrival: Exchange, host: str) -> Exchange:

@@ -18,6 +18,7 @@ from scanner.model.exchange import Ending, Exchange, Probe
 from scanner.model.outbound import Mirroring, PathKind
 from scanner.model.subjects import Endpoint, Upgrade
 from scanner.model.versions import ALL_VERSIONS, TlsVersion
+from scanner.outbound.forms import form_of
 from scanner.outbound.tokens import Answer, ProbeToken, read_name, read_path
 from scanner.tls.client_hello import ClientHello, decode_client_hello
 from scanner.tls.reply import ServerHello, decode_reply, decode_reply_after_retry
@@ -218,16 +219,44 @@ def plan_path(
     for version in reversed(ALL_VERSIONS):
         if version is TlsVersion.SSL2:  # a hello in TLS records is no question about SSL 2.0
             continue
-        answer = Answer.for_version(version)
-        for variant in VARIANTS:
-            own = [passage for passage in passages if passage.variant is variant]
-            may_offer = any(hello.may_offer(version) is not False for passage in own for hello in passage.hellos)
-            if not may_offer or version in settled.get(variant, ()):
-                continue
-            tried = [passage for passage in own if passage.token is not None and passage.token.answer is answer]
-            arrived = sum(bool(passage.hellos) for passage in tried)
-            if len(tried) - arrived < _MOST_TRIES and len(tried) < _MOST_TRIES_WORDLESS:
-                return PathQuestion(variant, answer)
+        for group in group_variants(passages):
+            question = _maybe_question(passages, group, version, settled.get(group[0], ()))
+            if question is not None:
+                return question
+    return None
+
+
+def group_variants(passages: Sequence[Passage]) -> tuple[tuple[TlsVersion | None, ...], ...]:
+    """Return the forms of our hello, those together for which the proxy's own hello is the same."""
+    groups: dict[frozenset[str], list[TlsVersion | None]] = {}
+    for variant in VARIANTS:
+        forms = {form_of(hello) for passage in passages if passage.variant is variant for hello in passage.hellos}
+        if forms:
+            groups.setdefault(frozenset(forms), []).append(variant)
+    return tuple(map(tuple, groups.values()))
+
+
+def _maybe_question(
+    passages: Sequence[Passage],
+    group: Collection[TlsVersion | None],
+    version: TlsVersion,
+    settled: Collection[TlsVersion],
+) -> PathQuestion | None:
+    """Return what to ask next of a version that the proxy may offer for these forms of our hello."""
+    answer = Answer.for_version(version)
+    own = [passage for passage in passages if passage.variant in group and passage.token is not None]
+    may_offer = any(hello.may_offer(version) is not False for passage in own for hello in passage.hellos)
+    if not may_offer or version in settled:
+        return None
+    variant = next(iter(group))
+    tried = [passage for passage in own if passage.token is not None and passage.token.answer is answer]
+    arrived = sum(bool(passage.hellos) for passage in tried)
+    if len(tried) - arrived < _MOST_TRIES and len(tried) < _MOST_TRIES_WORDLESS:
+        return PathQuestion(variant, answer)
+    # A client that hangs up without a word counts only among good connections, so one must follow.
+    is_wordless = arrived >= _MOST_TRIES_WORDLESS - 1
+    if is_wordless and own[-1] is tried[-1]:
+        return PathQuestion(variant, Answer.ANY)
     return None
 
 

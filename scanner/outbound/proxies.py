@@ -16,9 +16,10 @@ from scanner.model.versions import TlsVersion
 from scanner.outbound.arrivals import read_arrival
 from scanner.outbound.classify import classify_outbound
 from scanner.outbound.methods import CONNECT, method_of
-from scanner.outbound.paths import VARIANTS, Passage, judge_way, read_passages
+from scanner.outbound.paths import Passage, group_variants, judge_way, read_passages
 from scanner.outbound.results import merge_arrivals
 from scanner.outbound.tokens import ProbeToken, read_name
+from scanner.tls.client_hello import ClientHello, decode_client_hello
 
 Describe = Callable[[Endpoint, Iterable[Exchange]], tuple[Certificate, ...]]
 """Returns the leaf certificates that exchanges saw."""
@@ -65,13 +66,48 @@ def settled_versions(passages: Sequence[Passage]) -> dict[TlsVersion | None, fro
     What one form has got the proxy to accept is settled for all of them.
     """
     by_variant = {
-        variant: _states([passage for passage in passages if passage.variant is variant]) for variant in VARIANTS
+        variant: states
+        for group in group_variants(passages)
+        for states in [_states([passage for passage in passages if passage.variant in group])]
+        for variant in group
     }
     enabled = {version for states in by_variant.values() for version, state in states.items() if state is State.ENABLED}
     return {
         variant: frozenset(enabled | {version for version, state in states.items() if state is not State.UNKNOWN})
         for variant, states in by_variant.items()
     }
+
+
+def own_answers(exchanges: Sequence[Exchange], arrivals: Iterable[Exchange]) -> tuple[list[Exchange], set[TlsVersion]]:
+    """Return those questions to a proxy's interception side that it answered itself, and the versions of the others.
+
+    Some proxies end TLS where they know its version, and pass on what they don't know: then it is the listener that
+    answers. arrivals: Probe.LISTENER of the same name.
+    """
+    made: dict[bytes, list[bytes]] = {}
+    for arrival in arrivals:
+        hello = decode_client_hello(arrival.received)
+        if isinstance(hello, ClientHello):
+            made.setdefault(hello.message, []).append(arrival.sent)
+    kept: list[Exchange] = []
+    passed: set[TlsVersion] = set()
+    for exchange in exchanges:
+        hello = decode_client_hello(exchange.sent)
+        answers = made.get(hello.message, ()) if isinstance(hello, ClientHello) else ()
+        if exchange.request.version is not None and any(_is_begin(exchange.received, answer) for answer in answers):
+            passed.add(exchange.request.version)
+        else:
+            kept.append(exchange)
+    return kept, passed
+
+
+def _is_begin(received: bytes, answer: bytes) -> bool:
+    """Whether what came back may be what the listener sent; nothing came back may be as well."""
+    count = min(len(received), len(answer))
+    return received[:count] == answer[:count]
+
+
+PASSED_ON = "the proxy passed this hello on to the listener: it has no answer of its own"
 
 
 def judge_proxy(

@@ -108,11 +108,13 @@ class TlsEngine:
             self._client._network_bio.write(received)  # noqa: SLF001
         return out[size:]
 
-    def carry(self, inner: Generator[bytes, bytes, None], clear: ClearText) -> Generator[bytes, bytes, None]:
+    def carry(
+        self, inner: Generator[bytes, bytes, bytes | None], clear: ClearText
+    ) -> Generator[bytes, bytes, bytes | None]:
         """Handshake, then carry an inner conversation; what it says and hears in the clear is noted in ``clear``."""
         last_flight = yield from self.handshake()
         if not self.completed:
-            return
+            return last_flight
         ssl = self._client._ssl  # noqa: SLF001
         network = self._client._network_bio  # noqa: SLF001
         try:
@@ -125,7 +127,7 @@ class TlsEngine:
                 last_flight = b""
                 if not received:
                     inner.send(b"")
-                    return
+                    return None
                 network.write(received)
                 piece, end = _read_clear(ssl)
                 clear.received += piece
@@ -134,13 +136,25 @@ class TlsEngine:
                     if not clear.received or _text(end) != _CLOSE_NOTIFY:
                         self.error = _text(end)
                     inner.send(b"")
-                    return
-        except StopIteration:
-            return
+                    return None
+        except StopIteration as stop:
+            return last_flight + self._last_words(stop.value, clear)
         except OpenSSLError as error:
             self.error = _text(error)
+            return None
         finally:
             inner.close()
+
+    def _last_words(self, out: bytes | None, clear: ClearText) -> bytes:
+        """Return what the inner conversation says at its end, under TLS."""
+        if out:
+            try:
+                self._client._ssl.write(out)  # noqa: SLF001
+            except OpenSSLError as error:
+                self.error = _text(error)
+                return b""
+            clear.sent += out
+        return _pending(self._client._network_bio)  # noqa: SLF001
 
     def report(self) -> EngineReport:
         """Return what the engine says of the handshake as far as it got."""

@@ -115,7 +115,7 @@ class Way:
         self._engine = TlsEngine(self._outer_version, self._tls_name)
         outer = self._engine.carry(cast("Any", self._open_and_relay(inner)), ClearText())
         try:
-            last = yield from cast("Conversation", outer)
+            last = yield from outer
         finally:
             inner.close()
         if not self.is_open and self._declined is None:

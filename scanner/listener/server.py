@@ -159,12 +159,11 @@ class Listener:
         while True:
             await self._has_room.wait()
             try:
-                accepted = await loop.sock_accept(listening)
+                self._admit(*await loop.sock_accept(listening), port)
                 for _ in range(_ACCEPTS_AT_ONCE):
-                    self._admit(*accepted, port)
                     if not self._has_room.is_set():
                         break
-                    accepted = listening.accept()
+                    self._admit(*listening.accept(), port)
             except (BlockingIOError, ConnectionError):
                 pass  # none is left; or one was reset before we came to it
             except OSError:

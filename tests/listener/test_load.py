@@ -81,10 +81,9 @@ def test_a_flood_with_garbage_and_idle_connections_in_between_loses_no_hello(man
     payloads = []
     for name in names:
         payloads += [client_hello(name=name, suites=(0x00FF,)), b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\xff\xff"]
-    with child(connections=1_500) as server:
-        with holding(server.port, 500, from_addresses=sources(8)):
-            assert flood(server.port, payloads, at_once=1_200, from_addresses=sources(8)) == len(payloads)
-            said = server.until(lambda said: said["open"] <= 500)
+    with child(connections=1_500) as server, holding(server.port, 500, from_addresses=sources(8)):
+        assert flood(server.port, payloads, at_once=1_200, from_addresses=sources(8)) == len(payloads)
+        said = server.until(lambda said: said["open"] <= 500)
     assert sorted(name for name in said["names"] if name) == sorted(names)
     assert said["other"] == 1_800
 

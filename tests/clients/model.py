@@ -68,7 +68,7 @@ class ClientKind:
     trusts: bool = True
     """True where it goes on with any certificate; False where it verifies and knows no authority of the test's."""
     sends_name: bool = True
-    """False where it sends no SNI: a hello in SSLv2 format has no place for one."""
+    """False where it sends no SNI: a hello in SSLv2 format has no place for one, and most for SSLv3 alone have none."""
     config: str
     """The options that pin it."""
     requires: tuple[Requirement, ...]

@@ -145,19 +145,21 @@ def old_node(node: requirements.Requirement, versions: Versions) -> ClientKind:
         options = ["SSLv23_method", ",".join(_OLD_OFF[each] for each in sorted(known - versions)) or "-"]
 
     def command(aim: Aim) -> list[str]:
-        name = "-" if SSL2 in versions else aim.server_name
-        return [str(node.file), str(PROGRAMS / "old_node.js"), aim.address, str(aim.port), name, *options]
+        script = str(PROGRAMS / "old_node.js")
+        return [str(node.file), script, aim.address, str(aim.port), aim.server_name, *options]
 
+    # It always sends SNI, and with that OpenSSL never uses the SSLv2 format, the only way to ask for SSLv2 and more.
+    used = versions if len(versions) == 1 else lowest_run(versions - {SSL2})
     label = "node08" if is_oldest else "node010"
     return ClientKind(
         name=short_name(label, versions),
         stack="Node.js 0.8, OpenSSL 1.0.0" if is_oldest else "Node.js 0.10, OpenSSL 1.0.1",
-        expected=lowest_run(versions),
-        offers=lowest_run(versions),
+        expected=used,
+        offers=used,
         config=" ".join(options),
         requires=(node,),
         command=command,
-        sends_name=SSL2 not in versions,
+        sends_name=max(used) > SSL3,
         completed=r"(?m)^completed",
     )
 
@@ -187,7 +189,7 @@ def nassl(versions: Versions, *, trusts: bool = True) -> ClientKind:
         config=f"off: {off}",
         requires=(requirements.NASSL,),
         command=command,
-        sends_name=SSL2 not in versions,
+        sends_name=SSL2 not in versions and max(lowest_run(versions)) > SSL3,
         completed=r"(?m)^completed",
         distrusted=None if trusts else r"certificate verify failed",
     )

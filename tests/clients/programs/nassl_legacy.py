@@ -34,4 +34,5 @@ with socket.create_connection((address, int(port)), timeout=10) as raw:
         client.write(b"GET / HTTP/1.0\r\n\r\n")
         client.read(100)
     except Exception as error:  # noqa: BLE001 - whatever it raises is what it says
+        client._flush_ssl_engine()  # the alert, which it keeps to itself
         print("failed:", type(error).__name__, error)  # noqa: T201 - it is a program

@@ -1,7 +1,5 @@
-// One handshake by Node.js 0.8 or 0.10: old_node.js ADDRESS PORT NAME METHOD NO_X,NO_Y (- for none of either)
+// One handshake by Node.js 0.8 or 0.10: old_node.js ADDRESS PORT NAME METHOD NO_X,NO_Y (- for none)
 var constants = require('constants');
-var crypto = require('crypto');
-var net = require('net');
 var tls = require('tls');
 
 var args = process.argv.slice(2);
@@ -23,32 +21,16 @@ setTimeout(function () { end('failed: nothing in 10 s'); }, 10000);
 var options = {
   host: args[0],
   port: Number(args[1]),
+  servername: args[2],
   secureProtocol: args[3],
   ciphers: 'ALL',
   rejectUnauthorized: false
 };
 if (secureOptions) options.secureOptions = secureOptions;
-
-var stream, socket, pair;
-function completed() {
+var stream = tls.connect(options, function () {
   console.log('completed ' + stream.getCipher().name);
   stream.write('GET / HTTP/1.0\r\n\r\n');
-}
-if (args[2] === '-') {
-  // tls.connect always sends a name, if only the address, and with one OpenSSL uses no hello in SSLv2 format.
-  socket = net.connect(options.port, options.host);
-  pair = tls.createSecurePair(crypto.createCredentials(options), false);
-  pair.encrypted.pipe(socket);
-  socket.pipe(pair.encrypted);
-  stream = pair.cleartext;
-  pair.on('secure', completed);
-  pair.on('error', function (error) { end('failed: ' + error.message); });
-  socket.on('error', function (error) { end('failed: ' + error.message); });
-  socket.on('close', function () { end('closed'); });
-} else {
-  options.servername = args[2];
-  stream = tls.connect(options, completed);
-}
+});
 stream.on('error', function (error) { end('failed: ' + error.message); });
 stream.on('data', function () { end('answered'); });
 stream.on('close', function () { end('closed'); });

@@ -8,13 +8,18 @@
   const STATE_ORDER = { e: 0, d: 1, u: 2 };
   const STATE_ICONS = { enabled: "dot", disabled: "ring", unknown: "question" };
   const READY_ICONS = { ready: "check", "not-ready": "cross", unknown: "question" };
+  const WAY_ICONS = { tunnel: "through", "re-encrypts": "recut", blocked: "block", unknown: "question" };
   const SEVERITY_ICONS = { failure: "cross", warning: "warn", info: "info" };
   const severityWord = Object.fromEntries(index.severities);
 
   // Hosts are numbers: places in the order of names. What the table shows of a host is its kind's, and few kinds there are.
   const names = index.kind.length ? index.names.split("\r") : [];
   const extras = index.extras.split("\r").map((text) => text.split("\f"));
-  const kinds = index.kinds.map(([role, ready, states, tones, disputed, counts, tags, rules, words]) => ({ role, ready, states, tones, disputed, counts, tags, rules, words }));
+  const kinds = index.kinds.map(([role, ready, states, tones, disputed, counts, tags, rules, words, outStates, outTones, outDisputed, ways]) => ({
+    role, ready, states, tones, disputed, counts, tags, rules, words,
+    outbound: outStates ? { states: outStates, tones: outTones, disputed: outDisputed } : null,
+    ways: ways || [],
+  }));
   const kindOf = Uint32Array.from(index.kind);
   const extraOf = Uint32Array.from(index.extra);
   const netOf = index.net ? Int32Array.from(index.net) : null;
@@ -89,8 +94,8 @@
 
   // What is shown: kept in the address after the #, so that a view can be sent to a colleague
 
-  const DEFAULTS = { q: "", ready: "", role: "", v: "", state: "", tag: "", rule: "", net: "", like: "", sort: "ready", dir: "asc", size: "50", page: "1", host: "" };
-  const FILTERS = ["q", "ready", "role", "v", "state", "tag", "rule", "net", "like"];
+  const DEFAULTS = { q: "", ready: "", role: "", side: "", v: "", state: "", tag: "", rule: "", net: "", like: "", sort: "ready", dir: "asc", size: "50", page: "1", host: "" };
+  const FILTERS = ["q", "ready", "role", "side", "v", "state", "tag", "rule", "net", "like"];
   const view = { ...DEFAULTS };
   let found = new Uint32Array(0);
 
@@ -129,9 +134,14 @@
   const versionTitle = new Map(index.versions);
   const versionPlace = new Map(index.versions.map(([label], place) => [label, place]));
 
+  const isOut = () => view.side === "out";
+  // What is shown of a kind: one of its two sides. A host that was not asked has no outbound one.
+  const sideOf = (kind) => (isOut() && kind.outbound) || kind;
+
   // A kind passes or fails for all its hosts; only words and networks are asked of each host.
   function planKinds() {
     const tests = [];
+    if (isOut()) tests.push((kind) => kind.outbound !== null);
     const ready = index.readiness.findIndex(([value]) => value === view.ready);
     if (view.ready) tests.push((kind) => kind.ready === ready);
     const role = index.roles.findIndex(([value]) => value === view.role);
@@ -142,8 +152,8 @@
     if (view.rule) tests.push((kind) => kind.rules.includes(rule));
     if (view.like) tests.push((kind) => kind.states === view.like);
     const columns = versionPlace.has(view.v) ? [versionPlace.get(view.v)] : index.versions.map((_, place) => place);
-    if (view.state === "disputed") tests.push((kind) => columns.some((place) => kind.disputed & (1 << place)));
-    else if (view.state) tests.push((kind) => columns.some((place) => STATES[kind.states[place]] === view.state));
+    if (view.state === "disputed") tests.push((kind) => columns.some((place) => sideOf(kind).disputed & (1 << place)));
+    else if (view.state) tests.push((kind) => columns.some((place) => STATES[sideOf(kind).states[place]] === view.state));
     return kinds.map((kind) => tests.every((test) => test(kind)));
   }
 
@@ -153,7 +163,7 @@
   // Return a test of one word, by place. Kinds and extras are searched once each, not once a host.
   function planWord(word) {
     lowNames ??= names.map((name) => name.toLowerCase());
-    const inKind = kinds.map((kind) => [kind.words, index.roles[kind.role][1], ...kind.tags.map((tag) => index.tags[tag])].join("\n").toLowerCase().includes(word));
+    const inKind = kinds.map((kind) => [kind.words, ...kind.ways.map((way) => index.ways[way]), index.roles[kind.role][1], ...kind.tags.map((tag) => index.tags[tag])].join("\n").toLowerCase().includes(word));
     lowExtras ??= extras.map((parts) => parts.join("\n").toLowerCase());
     const inExtra = lowExtras.map((text) => text.includes(word));
     return (place) => lowNames[place].includes(word) || inExtra[extraOf[place]] || inKind[kindOf[place]];
@@ -189,7 +199,7 @@
       ready: (kind) => kind.ready,
       findings: (kind) => -(kind.counts[0] * 1e6 + kind.counts[1] * 1e3 + kind.counts[2]),
     };
-    const key = column === undefined ? keys[view.sort] || keys.ready : (kind) => STATE_ORDER[kind.states[column]];
+    const key = column === undefined ? keys[view.sort] || keys.ready : (kind) => STATE_ORDER[sideOf(kind).states[column]];
     const sign = view.dir === "desc" ? -1 : 1;
     // Among equals the worst stand first, whichever way the column is sorted.
     const ranks = kinds.map((kind) => [sign * key(kind), kind.ready, ...kind.counts.map((count) => -count)]);
@@ -228,16 +238,21 @@
         h("a", { href: `#host=${encodeURIComponent(anchorOf(row))}` }, nameOf(names[row])),
         (address || tags.length > 0) && h("span", { class: "host-more" }, bdi(address), tags),
       ),
-      h("td", { role: "cell", class: "role" }, index.roles[kind.role][1]),
+      h("td", { role: "cell", class: "role" }, index.roles[kind.role][1], kind.ways.map((way) => wayMark(way, ""))),
       h("td", { role: "cell", class: "ready" }, readyBadge(kind.ready)),
-      index.versions.map(([, title], place) => h("td", { role: "cell", class: "state", "data-label": title }, kindChip(kind, place))),
+      index.versions.map(([, title], place) => h("td", { role: "cell", class: "state", "data-label": title }, kindChip(sideOf(kind), place))),
       h("td", { role: "cell", class: "counts" }, tallies(kind.counts)),
     );
   }
 
-  function kindChip(kind, place) {
-    const severity = { f: "failure", w: "warning", i: "info", "-": "" }[kind.tones[place]];
-    return chip(STATES[kind.states[place]], severity, Boolean(kind.disputed & (1 << place)));
+  // side: a kind, for what it accepts, or its outbound.
+  function kindChip(side, place) {
+    const severity = { f: "failure", w: "warning", i: "info", "-": "" }[side.tones[place]];
+    return chip(STATES[side.states[place]], severity, Boolean(side.disputed & (1 << place)));
+  }
+
+  function wayMark(way, tone) {
+    return h("span", { class: `way ${tone}` }, icon(WAY_ICONS[way]), index.ways[way]);
   }
 
   function tallies(counts) {
@@ -276,6 +291,7 @@
     $("empty").hidden = found.length > 0;
     $("matrix").hidden = found.length === 0;
     $("pager").hidden = found.length <= 25;
+    if ($("side-word")) $("side-word").textContent = isOut() ? ", outbound" : ", inbound";
     $("reset").disabled = FILTERS.every((name) => view[name] === "");
     for (const name of FILTERS) {
       const control = $(name);
@@ -317,7 +333,7 @@
     if (!kinds.some((kind) => kind.states === view.like)) view.like = "";
 
     if (!["25", "50", "100", "200"].includes(view.size)) view.size = DEFAULTS.size;
-    for (const name of ["ready", "role", "v", "state", "tag", "rule"]) {
+    for (const name of ["ready", "role", "side", "v", "state", "tag", "rule"]) {
       const control = $(name);
       const isKnown = control && [...control.options].some((option) => option.value === view[name]);
       if (!isKnown) view[name] = "";
@@ -375,6 +391,11 @@
     const numbers = (first < 0 ? [] : [first, ...(detail.more[row] || [])]).values();
     for (const endpoint of whole.host.endpoints) {
       endpoint.certificates = Array.from({ length: endpoint.certificates }, () => readCertificate(numbers.next().value));
+    }
+    for (const path of whole.host.paths) {
+      for (const member of ["certificates", "direct_certificates"]) {
+        path[member] = Array.from({ length: path[member] }, () => readCertificate(numbers.next().value));
+      }
     }
     return whole;
   }
@@ -435,42 +456,45 @@
     );
   }
 
-  function verdictLine(verdict, severity) {
+  function evidenceOf(verdict) {
     const against = verdict.opposing || [];
     const number = verdict.evidence.length + against.length;
+    if (number === 0 && verdict.gaps.length === 0) return null;
     const label = [number && plural(number, "piece of evidence", "pieces of evidence"), verdict.gaps.length && plural(verdict.gaps.length, "gap", "gaps")];
     return h(
-      "tr",
-      null,
-      h("th", { scope: "row" }, versionTitle.get(verdict.version) || verdict.version),
-      h("td", null, chip(verdict.state, severity(verdict.version), verdict.disputed)),
-      h(
-        "td",
-        null,
-        bdi(verdict.reason),
-        (number > 0 || verdict.gaps.length > 0) &&
-          h(
-            "details",
-            { class: "evidence", open: verdict.disputed },
-            h("summary", null, label.filter(Boolean).join(", ")),
-            h("ul", null, verdict.evidence.map((item) => evidenceItem(item, false)), against.map((item) => evidenceItem(item, true)), verdict.gaps.map((gap) => h("li", null, "Not known: ", gapLine(gap)))),
-          ),
-      ),
+      "details",
+      { class: "evidence", open: verdict.disputed },
+      h("summary", null, label.filter(Boolean).join(", ")),
+      h("ul", null, verdict.evidence.map((item) => evidenceItem(item, false)), against.map((item) => evidenceItem(item, true)), verdict.gaps.map((gap) => h("li", null, "Not known: ", gapLine(gap)))),
     );
   }
 
-  function verdictTable(verdicts, severity) {
-    const directions = [...new Set(verdicts.map((verdict) => verdict.direction))];
-    return directions.map((direction) => [
-      direction !== "inbound" && h("h4", null, "Outbound: what the host uses as a client"),
-      h(
-        "table",
-        { class: "lines" },
-        h("caption", { class: "sr" }, `Verdicts, ${direction}`),
-        h("thead", null, h("tr", null, h("th", { scope: "col", class: "v-col" }, "Version"), h("th", { scope: "col", class: "s-col" }, "State"), h("th", { scope: "col" }, "Why"))),
-        h("tbody", null, verdicts.filter((verdict) => verdict.direction === direction).map((verdict) => verdictLine(verdict, severity))),
-      ),
-    ]);
+  const versionHead = (label) => h("th", { scope: "row" }, versionTitle.get(label) || label);
+  const verdictChip = (verdict, severity) => chip(verdict.state, severity(verdict.version, verdict.direction), verdict.disputed);
+
+  function verdictTable(verdicts, severity, title) {
+    return h(
+      "table",
+      { class: "lines" },
+      h("caption", { class: "sr" }, title),
+      h("thead", null, h("tr", null, h("th", { scope: "col", class: "v-col" }, "Version"), h("th", { scope: "col", class: "s-col" }, "State"), h("th", { scope: "col" }, "Why"))),
+      h("tbody", null, verdicts.map((verdict) => h("tr", null, versionHead(verdict.version), h("td", null, verdictChip(verdict, severity)), h("td", null, bdi(verdict.reason), evidenceOf(verdict))))),
+    );
+  }
+
+  // Both directions of a host side by side; one alone where the other was not asked about.
+  function hostVerdicts(verdicts, severity) {
+    const inbound = verdicts.filter((verdict) => verdict.direction === "inbound");
+    const outbound = new Map(verdicts.filter((verdict) => verdict.direction === "outbound").map((verdict) => [verdict.version, verdict]));
+    if (outbound.size === 0) return verdictTable(inbound, severity, "Verdicts, inbound");
+    const side = (verdict, label) => h("td", { "data-side": label }, verdict ? [verdictChip(verdict, severity), h("div", { class: "side-why" }, bdi(verdict.reason), evidenceOf(verdict))] : "–");
+    return h(
+      "table",
+      { class: "lines both" },
+      h("caption", { class: "sr" }, "Verdicts, inbound and outbound"),
+      h("thead", null, h("tr", null, h("th", { scope: "col", class: "v-col" }, "Version"), h("th", { scope: "col" }, "Inbound: what it accepts"), h("th", { scope: "col" }, "Outbound: what it uses as a client"))),
+      h("tbody", null, inbound.map((verdict) => h("tr", null, versionHead(verdict.version), side(verdict, "Inbound"), side(outbound.get(verdict.version), "Outbound")))),
+    );
   }
 
   function expiry(text) {
@@ -575,10 +599,132 @@
         "div",
         { class: "endpoint-body" },
         own.length > 0 && h("ul", { class: "evidence" }, own.map((gap) => h("li", null, gapLine(gap)))),
-        verdictTable(item.verdicts, severity),
+        verdictTable(item.verdicts, severity, "Verdicts, inbound"),
         item.handshakes.length > 0 && [h("h4", null, "Handshakes"), handshakeTable(item.handshakes)],
         item.certificates.length > 0 && [h("h4", null, item.certificates.length === 1 ? "Certificate" : "Certificates"), item.certificates.map(certificateBlock)],
         h("p", { class: "soft note" }, `${plural(item.connections, "connection", "connections")} opened for the versions question.`),
+      ),
+    );
+  }
+
+  // A host's clients
+
+  const limitList = (limits) => limits.length > 0 && [h("h4", null, "What this can't show"), h("ul", { class: "limits" }, limits.map((text) => h("li", null, bdi(text))))];
+  const versionNames = (labels) => labels.map((label) => versionTitle.get(label) || label).join(", ");
+  const enabledOf = (verdicts) => versionNames(verdicts.filter((verdict) => verdict.state === "enabled").map((verdict) => verdict.version));
+
+  function codeList(codes, one, many) {
+    return codes.length > 4
+      ? h("details", { class: "evidence" }, h("summary", null, plural(codes.length, one, many)), h("code", null, codes.join(" ")))
+      : h("code", null, codes.join(" "));
+  }
+
+  function helloBlock(hello) {
+    const offers = versionNames(hello.versions) || "no version known";
+    return h(
+      "div",
+      { class: "certificate" },
+      h(
+        "dl",
+        { class: "pairs" },
+        pair("Offers", hello.has_version_list ? offers : `up to ${offers}`, " ", h("span", { class: "soft" }, hello.has_version_list ? "(it lists its versions)" : "(it names its highest version only)")),
+        pair("Format", hello.ssl2_format ? "SSL 2.0" : "TLS"),
+        hello.ja4 && pair("JA4", h("code", null, bdi(hello.ja4)), " ", copyButton(hello.ja4, "Copy")),
+        pair("Server name", hello.server_name === null ? "none" : bdi(hello.server_name)),
+        hello.alpn.length > 0 && pair("ALPN", hello.alpn.map((name, place) => [place > 0 && ", ", bdi(name)])),
+        hello.suites.length > 0 && pair("Cipher suites", codeList(hello.suites, "suite", "suites")),
+        hello.groups.length > 0 && pair("Groups", codeList(hello.groups, "group", "groups")),
+        pair("Size", plural(hello.size_bytes, "byte", "bytes")),
+        pair("Seen", `${plural(hello.count, "connection", "connections")}, first ${readableTime(hello.first_seen_at)}`),
+      ),
+    );
+  }
+
+  function settledTable(settled) {
+    return h(
+      "table",
+      { class: "lines" },
+      h("caption", { class: "sr" }, "What it settled for"),
+      h("thead", null, h("tr", null, h("th", { scope: "col", class: "v-col" }, "Only"), h("th", { scope: "col" }, "Outcome"), h("th", { scope: "col", class: "s-col" }, "Connections"))),
+      h("tbody", null, settled.map((item) => h("tr", null, versionHead(item.version), h("td", null, bdi(item.outcome)), h("td", null, plural(item.count, "connection", "connections"))))),
+    );
+  }
+
+  function clientBlock(client, isOpen, severity) {
+    const own = client.gaps.filter((gap) => !gap.version);
+    const enabled = enabledOf(client.verdicts);
+    return h(
+      "details",
+      { class: "endpoint", open: isOpen },
+      h(
+        "summary",
+        null,
+        h("strong", null, bdi(client.method_title)),
+        h("span", { class: "soft" }, bdi(client.scope)),
+        h("span", { class: "soft" }, enabled ? `uses ${enabled}` : "no version known to be used"),
+        icon("chevron", "turn"),
+      ),
+      h(
+        "div",
+        { class: "endpoint-body" },
+        own.length > 0 && h("ul", { class: "evidence" }, own.map((gap) => h("li", null, gapLine(gap)))),
+        verdictTable(client.verdicts, severity, "Verdicts, outbound"),
+        limitList(client.limits),
+        client.settled.length > 0 && [h("h4", null, "What it settled for where the listener spoke one version only"), settledTable(client.settled)],
+        client.hellos.length > 0 && [h("h4", null, client.hellos.length === 1 ? "The hello it sent" : "The hellos it sent"), client.hellos.map(helloBlock)],
+        h("p", { class: "soft note" }, `Method `, h("code", null, bdi(client.method)), `, ${plural(client.connections, "connection", "connections")} arrived.`),
+      ),
+    );
+  }
+
+  // A proxy's paths
+
+  const endpointOf = (path, endpoints) =>
+    endpoints.find((item) => item.destination === path.destination && item.locator === `${path.via} -> ${path.destination}` && (path.is_listener || item.server_name === path.server_name));
+
+  function certificateSides(path) {
+    const sides = [["Certificate through the proxy", path.certificates], ["Certificate without it", path.direct_certificates]].filter(([, items]) => items.length > 0);
+    if (sides.length === 0) return null;
+    const directly = new Set(path.direct_certificates.map((item) => item.sha256));
+    const isSame = path.certificates.every((item) => directly.has(item.sha256));
+    return [
+      sides.length === 2 && h("p", { class: "note" }, h("span", { class: `trusted ${isSame ? "yes" : "no"}` }, icon(isSame ? "check" : "cross"), isSame ? "The certificate is the same both ways." : "The certificates differ.")),
+      h("div", { class: "sides" }, sides.map(([title, items]) => h("div", null, h("h4", null, title), items.map(certificateBlock)))),
+    ];
+  }
+
+  function pathBlock(path, isOpen, endpoint, severity) {
+    const own = path.gaps.filter((gap) => !gap.version);
+    const isBad = !path.is_listener && ["re-encrypts", "blocked"].includes(path.kind);
+    const whose = path.kind === "re-encrypts" ? "What the proxy accepts from its clients on this path" : "What is accepted through the proxy";
+    return h(
+      "details",
+      { class: "endpoint", open: isOpen },
+      h(
+        "summary",
+        null,
+        wayMark(path.kind, isBad ? "warning" : ""),
+        h("strong", null, path.is_listener ? ["to the listener ", bdi(path.destination)] : ["to ", bdi(path.destination)]),
+        h("span", { class: "soft path-why" }, bdi(path.reason)),
+        icon("chevron", "turn"),
+      ),
+      h(
+        "div",
+        { class: "endpoint-body" },
+        h(
+          "dl",
+          { class: "pairs" },
+          pair("Proxy", bdi(path.via), ` ${index.upgrades[path.upgrade] || path.upgrade}`),
+          path.server_name && pair("Server name", bdi(path.server_name)),
+          path.kind === "re-encrypts" && path.is_listener && pair("Mirrors its client", index.mirroring[path.mirroring] || path.mirroring),
+        ),
+        own.length > 0 && h("ul", { class: "evidence" }, own.map((gap) => h("li", null, gapLine(gap)))),
+        path.proof.length > 0 && [h("h4", null, "Proof"), h("ul", { class: "limits" }, path.proof.map((text) => h("li", null, bdi(text))))],
+        limitList(path.limits),
+        certificateSides(path),
+        path.verdicts.length > 0 && [h("h4", null, whose), verdictTable(path.verdicts, path.is_listener ? severity : () => "", whose)],
+        endpoint && endpoint.handshakes.length > 0 && [h("h4", null, "Handshakes"), handshakeTable(endpoint.handshakes)],
+        endpoint && h("p", { class: "soft note" }, `${plural(endpoint.connections, "connection", "connections")} opened for the versions question.`),
       ),
     );
   }
@@ -645,9 +791,21 @@
         h("p", { class: "notice" }, icon("info"), h("span", null, h("strong", null, "The details of this host are not in this file."), " It holds those of the hosts that need most attention. All evidence is in the JSON report: ", h("code", null, command), " ", copyButton(command, "Copy"))),
         section("Host", h("dl", { class: "pairs" }, pair("Role", index.roles[kind.role][1]), othersOf(row).length > 0 && pair("Addresses", othersOf(row).map((item, place) => [place > 0 && ", ", bdi(item)])), kind.tags.length > 0 && pair("Tags", kind.tags.map((tag, place) => [place > 0 && ", ", bdi(index.tags[tag])])))),
         kind.rules.length > 0 && section("What to change", h("ul", null, kind.rules.map((rule) => h("li", null, ruleLink(rule))))),
-        section("Versions", h("table", { class: "lines" }, h("caption", { class: "sr" }, "States by version"), h("thead", null, h("tr", null, h("th", { scope: "col", class: "v-col" }, "Version"), h("th", { scope: "col" }, "State"))), h("tbody", null, index.versions.map(([, title], place) => h("tr", null, h("th", { scope: "row" }, title), h("td", null, kindChip(kind, place))))))),
+        section("Versions", briefVersions(kind)),
       ),
     ];
+  }
+
+  function briefVersions(kind) {
+    const column = (title) => h("th", { scope: "col" }, title);
+    const heads = kind.outbound ? [column("Inbound"), column("Outbound")] : column("State");
+    return h(
+      "table",
+      { class: "lines" },
+      h("caption", { class: "sr" }, "States by version"),
+      h("thead", null, h("tr", null, h("th", { scope: "col", class: "v-col" }, "Version"), heads)),
+      h("tbody", null, index.versions.map(([, title], place) => h("tr", null, h("th", { scope: "row" }, title), [kind, kind.outbound].filter(Boolean).map((side, number) => h("td", { "data-side": kind.outbound && ["Inbound", "Outbound"][number] }, kindChip(side, place)))))),
+    );
   }
 
   // The finding's own block above the table has title, advice and sources.
@@ -671,10 +829,17 @@
     if (known === null) return briefContent(row);
     const { host, findings } = known;
     const severities = index.severities.map(([value]) => value);
-    const severity = (version) => {
-      const own = findings.filter((finding) => finding.versions.includes(version)).map((finding) => finding.severity);
-      return severities.find((value) => own.includes(value)) || "";
+    const worstOf = (own) => severities.find((value) => own.some((finding) => finding.severity === value)) || "";
+    // A finding says by its scopes which side it is about; one about the whole host has none.
+    const clients = new Set(host.outbound.map((client) => client.scope));
+    const isAbout = {
+      inbound: (finding) => finding.scopes.length === 0 || !finding.scopes.every((scope) => clients.has(scope)),
+      outbound: (finding) => finding.scopes.some((scope) => clients.has(scope)),
     };
+    const severity = (version, direction) => worstOf(findings.filter((finding) => finding.versions.includes(version) && isAbout[direction](finding)));
+    const clientSeverity = (client) => (version) => worstOf(findings.filter((finding) => finding.versions.includes(version) && finding.scopes.includes(client.scope)));
+    const pathEndpoints = host.paths.map((path) => endpointOf(path, host.endpoints));
+    const endpoints = host.endpoints.filter((item) => !pathEndpoints.includes(item));
     const list = (items) => items.map((item, place) => [place > 0 && ", ", bdi(item)]);
     return [
       hostHead(row, host.name, host.readiness_reason, host.stopped),
@@ -698,8 +863,10 @@
           host.gaps.length > 0 && [h("h4", null, "Not known of the whole host"), h("ul", { class: "evidence" }, host.gaps.map((gap) => h("li", null, gapLine(gap))))],
         ),
         findings.length > 0 && section("What to change", findings.map(findingBlock)),
-        section("Versions", verdictTable(host.verdicts, severity)),
-        section("Endpoints", host.endpoints.length ? host.endpoints.map((item) => endpointBlock(item, host.endpoints.length === 1, severity)) : h("p", { class: "none" }, "No endpoint was contacted.")),
+        section("Versions", hostVerdicts(host.verdicts, severity)),
+        host.outbound.length > 0 && section("Outbound: its clients", host.outbound.map((client) => clientBlock(client, host.outbound.length === 1, clientSeverity(client)))),
+        host.paths.length > 0 && section("Ways through the proxy", host.paths.map((path, place) => pathBlock(path, host.paths.length === 1, pathEndpoints[place], severity))),
+        section("Endpoints", endpoints.length ? endpoints.map((item) => endpointBlock(item, endpoints.length === 1, severity)) : h("p", { class: "none" }, host.paths.length ? "No endpoint of its own was contacted." : "No endpoint was contacted.")),
         host.checks.length > 0 && section("What the host is", checkTable(host.checks)),
       ),
     ];

@@ -204,7 +204,8 @@ def _name(host: JsonObject) -> Text:
     ports = dict.fromkeys(endpoint["port"] for endpoint in host["endpoints"])
     if ports.keys() - {_USUAL_PORT}:
         text.append(":" + ",".join(str(port) for port in ports), style="dim")
-    for name in dict.fromkeys(endpoint["server_name"] for endpoint in host["endpoints"]):
+    own = (endpoint for endpoint in host["endpoints"] if endpoint["destination"] is None)
+    for name in dict.fromkeys(endpoint["server_name"] for endpoint in own):
         if name is not None and name != host["name"]:
             text.append(f"\nas {clean_text(name, max_chars=80)}", style="dim")
     if host["stopped"] is not None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from scanner.model.certificates import Certificate, TrustResult
 from scanner.model.evidence import Basis, Gap, GapReason, Observation, Origin, State
+from scanner.model.outbound import OutboundResult, PathResult
 from scanner.model.runs import Check, CheckState, EndpointResult, Handshake, HostResult, Resolution, Run, RunResult
 from scanner.model.subjects import Direction, Endpoint, Role, Target
 from scanner.model.verdicts import Citation, Finding, Readiness, Severity, Verdict
@@ -518,6 +519,37 @@ def make_hostile(result: RunResult) -> RunResult:
             certificates=tuple(map(poison_certificate, endpoint.certificates)),
         )
 
+    def poison_client(client: OutboundResult) -> OutboundResult:
+        return replace(
+            client,
+            scope=poison(client.scope),
+            method=poison(client.method),
+            method_title=poison(client.method_title),
+            limits=tuple(map(poison, client.limits)),
+            verdicts=tuple(map(poison_verdict, client.verdicts)),
+            gaps=tuple(map(poison_gap, client.gaps)),
+            hellos=tuple(
+                replace(hello, alpn=tuple(map(poison, hello.alpn)), server_name=poison(hello.server_name or ""))
+                for hello in client.hellos
+            ),
+            settled=tuple(replace(settled, outcome=poison(settled.outcome)) for settled in client.settled),
+        )
+
+    def poison_path(path: PathResult) -> PathResult:
+        return replace(
+            path,
+            via=poison(path.via),
+            destination=poison(path.destination),
+            server_name=poison(path.server_name or ""),
+            reason=poison(path.reason),
+            proof=tuple(map(poison, path.proof)),
+            limits=tuple(map(poison, path.limits)),
+            verdicts=tuple(map(poison_verdict, path.verdicts)),
+            gaps=tuple(map(poison_gap, path.gaps)),
+            certificates=tuple(map(poison_certificate, path.certificates)),
+            direct_certificates=tuple(map(poison_certificate, path.direct_certificates)),
+        )
+
     def poison_host(host: HostResult) -> HostResult:
         name = renamed.setdefault(host.target.host, poison(host.target.host))
         return replace(
@@ -542,6 +574,8 @@ def make_hostile(result: RunResult) -> RunResult:
                 replace(check, title=poison(check.title), detail=poison(check.detail)) for check in host.checks
             ),
             gaps=tuple(map(poison_gap, host.gaps)),
+            outbound=tuple(map(poison_client, host.outbound)),
+            paths=tuple(map(poison_path, host.paths)),
         )
 
     hosts = tuple(map(poison_host, result.hosts))

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from scanner import __version__
+from scanner import __version__, listening
 from scanner.counters import Counters
 from scanner.forms import Forms
 from scanner.model.runs import HostRecord, Run
@@ -19,12 +19,12 @@ from scanner.net import ceiling as machine_ceiling
 from scanner.net.network import has_epoll, open_network
 from scanner.net.resolve import Resolver
 from scanner.net.syn import SynProber
-from scanner.options import ScanOptions, decode_options, open_resolver
+from scanner.options import Confirm, ScanOptions, decode_options, open_resolver
 from scanner.policy import Policy, read_policy
 from scanner.processes import Workers, plan_process_count
 from scanner.proxy_setup import Secrets, preparing
 from scanner.proxying import Proxying
-from scanner.results import JudgedHost, Results, decode_judged
+from scanner.results import JudgedHost, Results, decode_judged, judge_to_json
 from scanner.share import Part, Share
 from scanner.sink import RunSink
 from scanner.store.stored import Checkpoint, StoreError
@@ -286,6 +286,11 @@ def judge_stored(
     policy = read_policy(policy_id or checkpoint.run.policy_id)
     run = replace(checkpoint.run, policy_id=policy.id)
     results = Results(run, policy, folder=spool_folder)
+    if run.command == listening.COMMAND:
+        for position, record in enumerate(listening.join_parts(store.iter_stored(checkpoint.run.id), on_note)):
+            results.add(judge_to_json(run, record, policy, position=position))
+        results.finish(run, ())
+        return results
     kept_count = _add_stored(results, run, policy, store, checkpoint.run.id)
     if kept_count and policy.id != checkpoint.run.policy_id:
         on_note(
@@ -391,6 +396,11 @@ def _stored_sweep_facts(checkpoint: Checkpoint, results: Results) -> dict[str, o
     done = listening + sum(checkpoint.counts.values())
     addresses = {"total": plan.space.count, "done": done, "listening": listening}
     return {"seed": options.seed, "shard": None, "resumed": False, "addresses": addresses}
+
+
+def new_listening_run(policy_id: str) -> Run:
+    """Return a run of ``entra-tls listen``, about to begin. Raises PolicyError."""
+    return _new_run(ScanOptions(command=listening.COMMAND, confirm=Confirm.NONE, policy=read_policy(policy_id).id))
 
 
 def _new_run_id(now: datetime) -> str:

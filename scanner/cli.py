@@ -16,7 +16,16 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from scanner import __version__
+from scanner import __version__, cli_outbound
+from scanner.cli_options import (
+    DB_HELP,
+    AllowUnknownOption,
+    CsvOption,
+    HtmlOption,
+    JsonOption,
+    PolicyOption,
+    SecretFileOption,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -61,18 +70,9 @@ class Net(StrEnum):
     ASYNCIO = "asyncio"
 
 
-HtmlOption = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the HTML report to this file.")]
-JsonOption = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the JSON report to this file.")]
-CsvOption = Annotated[
-    Path | None, typer.Option("--csv", metavar="FILE", help="Write a row for each endpoint and version to this file.")
-]
-PolicyOption = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Judge by this policy: entra-drs (the default) or strict.")
-]
-AllowUnknownOption = Annotated[bool, typer.Option("--allow-unknown", help="Exit 0 although something is UNKNOWN.")]
 PACE = "Pace"
 SWEEP = "Ranges"
-DB_HELP = "SQLite file or SQLAlchemy URL that keeps runs."
+OUTBOUND = "Forward proxies"
 
 
 def _version(value: bool) -> None:  # noqa: FBT001  # typer's callback shape
@@ -99,6 +99,7 @@ def _root(
     "  entra-tls scan 10.20.0.0/16:443,8443,49443 --rate 2000 --db runs.sqlite\n\n"
     "  entra-tls scan --resume latest --db runs.sqlite\n\n"
     "  entra-tls scan 10.0.0.0/8 --shard 2/8 --db shard2.sqlite --progress json\n\n"
+    "  entra-tls scan --file proxies.txt --listener 192.0.2.10:443 --html report.html\n\n"
     "Exit codes: 0 compliant and complete, 1 findings, 2 usage, 3 something is UNKNOWN or nothing was seen."
 )
 def scan(
@@ -220,6 +221,31 @@ def scan(
             rich_help_panel=SWEEP,
         ),
     ] = False,
+    listener: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT[@ADDRESS:PORT][,...]",
+            help="Have each forward proxy connect to this listener, and compare both ends: it is started here (on "
+            "ADDRESS:PORT, where that is another), or asked where it runs already.",
+            rich_help_panel=OUTBOUND,
+        ),
+    ] = None,
+    secret_file: SecretFileOption = None,
+    proxy_auth_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="What proxies that ask are told: lines HOST[:PORT] user:password, or user:password for all. Or set "
+            "ENTRA_TLS_PROXY_AUTH.",
+            rich_help_panel=OUTBOUND,
+        ),
+    ] = None,
+    no_paths: Annotated[
+        bool,
+        typer.Option(
+            "--no-paths", help="Don't ask for the [endpoints] through each of the [proxies].", rich_help_panel=OUTBOUND
+        ),
+    ] = False,
     progress: Annotated[
         ProgressForm,
         typer.Option(metavar="auto|json|none", help="How progress is told, on standard error."),
@@ -293,7 +319,10 @@ def scan(
             shard=terminal.parse_shard(shard) if shard is not None else (1, 1),
             keep=KeepBytes(keep_bytes.value),
             processes=process_count,
+            listener=terminal.checked_listeners(listener),
+            asks_paths=not no_paths,
         )
+    secrets_of = terminal.read_secrets(secret_file, proxy_auth_file)
     if dry_run:
         terminal.print_plan(plan, options)
         return
@@ -303,7 +332,7 @@ def scan(
         terminal.make_folder(sslyze_json)
     form = LiveForm.NONE if quiet and progress is ProgressForm.AUTO else LiveForm(progress.value)
     io = terminal.ScanIO(db=db, jsonl=jsonl, progress=form, has_table=not quiet)
-    results, store_failure = terminal.run_scan(plan, options, io, resumed=resumed)
+    results, store_failure = terminal.run_scan(plan, options, io, resumed=resumed, secrets_of=secrets_of)
     outputs.write(results, quiet=quiet)
     if sslyze_json is not None:
         terminal.run_sslyze(results, plan.named, sslyze_json, quiet=quiet)
@@ -438,6 +467,8 @@ def endpoints(
         terminal.fail(f"there is no cloud {cloud!r}; there are {', '.join(clouds)}")
     terminal.print_endpoints(entra_endpoints(cloud))
 
+
+cli_outbound.register(app)
 
 EXIT_FAULT = 70  # EX_SOFTWARE of BSD's sysexits.h; none of the codes that say something about hosts
 

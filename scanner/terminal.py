@@ -33,6 +33,7 @@ from scanner.model.subjects import Endpoint, Target
 from scanner.net.resolve import Resolver
 from scanner.options import ScanOptions
 from scanner.policy import PolicyError, read_policy
+from scanner.proxy_setup import Secrets
 from scanner.reports.source import ReportSource
 from scanner.reports.text import WIDE_COLUMNS, counted, print_result
 from scanner.results import JudgedHost, Results
@@ -41,6 +42,7 @@ from scanner.sweep.plan import TargetPlan, plan_targets, public_address_count
 from scanner.target_parser import address_text
 from scanner.targets import TargetsError, parse_arguments, read_excludes, read_targets
 from scanner.untrusted import clean_text
+from scanner.upgrade.credentials import CredentialsError, read_credentials
 
 if TYPE_CHECKING:
     from scanner.store import Store
@@ -67,6 +69,8 @@ _FIXED_BY_RUN = (
     "resolver",
     "net",
     "no_recognise",
+    "listener",
+    "no_paths",
 )
 """Options that belong to a run and are kept with it."""
 _MOST_CELL_CHARS = 300
@@ -144,6 +148,32 @@ def is_given(context: typer.Context, name: str) -> bool:
     """Whether an option was given on the command line, rather than left at its default."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
+
+
+def checked_listeners(text: str | None) -> str:
+    """Return ``--listener`` as it is kept with a run; ends where a part of it is no listener."""
+    from scanner.listener.opening import ListenerError, parse_listener  # noqa: PLC0415  # only where one is wanted
+
+    try:
+        for part in text.split(",") if text else ():
+            parse_listener(part.strip())
+    except ListenerError as error:
+        fail(str(error))
+    return text or ""
+
+
+def read_secrets(secret_file: Path | None, proxy_auth_file: Path | None) -> Secrets:
+    """Return what proxies and listeners are told; ends where that can't be read. Never shows any of it."""
+    from scanner.listener.opening import ListenerError, read_secret  # noqa: PLC0415  # see checked_listeners
+
+    try:
+        credentials = read_credentials(os.environ, proxy_auth_file)
+        secret = read_secret(os.environ, secret_file)
+    except (CredentialsError, ListenerError) as error:
+        fail(str(error))
+    for warning in credentials.warnings:
+        print_note(warning)
+    return Secrets(proxies=credentials, listener=secret)
 
 
 def checked_policy(policy_id: str) -> str:
@@ -235,6 +265,7 @@ def run_scan(
     *,
     resolver: Resolver | None = None,
     resumed: str | None = None,
+    secrets_of: Secrets | None = None,
 ) -> tuple[Results, str | None]:
     """Scan with a live view, store where asked, print the table; return the results, and why they are not stored.
 
@@ -257,6 +288,7 @@ def run_scan(
                     resumed=resumed,
                     spool_folder=maybe_folder(io.db),
                     on_host=on_host,
+                    secrets_of=secrets_of,
                 )
             )
         finally:

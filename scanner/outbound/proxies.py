@@ -82,8 +82,16 @@ def own_answers(exchanges: Sequence[Exchange], arrivals: Iterable[Exchange]) -> 
     """Return those questions to a proxy's interception side that it answered itself, and the versions of the others.
 
     Some proxies end TLS where they know its version, and pass on what they don't know: then it is the listener that
-    answers. arrivals: Probe.LISTENER of the same name.
+    answers. arrivals: Probe.LISTENER of the same name. A hello that carries no name (SSL 2.0, SSL 3.0 without
+    extensions) arrives without our nonce, and is not among them: who answered it can't be told, so it is not the proxy.
     """
+    nameless = {
+        exchange.request.version
+        for exchange in exchanges
+        if isinstance(read_name(exchange.request.endpoint.server_name), ProbeToken)
+        for answer in [read_answer(exchange)]
+        if answer.is_nameless and answer.kind is AnswerKind.ACCEPTED
+    }
     made: dict[bytes, list[bytes]] = {}
     for arrival in arrivals:
         hello = decode_client_hello(arrival.received)
@@ -93,9 +101,14 @@ def own_answers(exchanges: Sequence[Exchange], arrivals: Iterable[Exchange]) -> 
     passed: set[TlsVersion] = set()
     for exchange in exchanges:
         hello = decode_client_hello(exchange.sent)
-        answers = made.get(hello.message, ()) if isinstance(hello, ClientHello) else ()
-        if exchange.request.version is not None and any(_is_begin(exchange.received, answer) for answer in answers):
-            passed.add(exchange.request.version)
+        answers: Sequence[bytes] = ()
+        is_unsigned = False
+        version = exchange.request.version
+        if isinstance(hello, ClientHello):
+            answers = made.get(hello.message, ())
+            is_unsigned = hello.server_name is None and version in nameless
+        if version is not None and (is_unsigned or any(_is_begin(exchange.received, answer) for answer in answers)):
+            passed.add(version)
         else:
             kept.append(exchange)
     return kept, passed

@@ -1,5 +1,6 @@
 """Policies: what each verdict makes of a host, and what the data files may say."""
 
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -9,10 +10,12 @@ from hypothesis import strategies as st
 
 from scanner.classify import scope_of
 from scanner.model.evidence import State
+from scanner.model.outbound import OutboundResult, PathKind, PathResult
 from scanner.model.runs import Check, CheckState, EndpointResult
-from scanner.model.subjects import Direction, Endpoint, Role, Target
+from scanner.model.subjects import Direction, Endpoint, Role, Target, Upgrade
 from scanner.model.verdicts import Readiness, Severity, Verdict
 from scanner.model.versions import ALL_VERSIONS, TlsVersion
+from scanner.outbound.destinations import check_paths
 from scanner.policy import PolicyError, judge_host, parse_policy, plain_vendor, policy_ids, read_policy
 
 DOCUMENT = (Path(__file__).resolve().parents[1] / "docs" / "policy.md").read_text(encoding="utf-8")
@@ -27,6 +30,8 @@ RULES_BY_VERSION = {
     TlsVersion.TLS1_1: "tls11-inbound-enabled",
 }
 VENDOR_RULES = {*RULES_BY_VERSION.values(), "tls12-inbound-required"}
+OUTBOUND_RULES = {rule_id.replace("inbound", "outbound") for rule_id in VENDOR_RULES}
+OLD_OUTBOUND_RULES = OUTBOUND_RULES - {"tls12-outbound-required"}
 
 
 def _target(role=Role.SERVER, **options):
@@ -110,13 +115,19 @@ def test_strict_differs_only_in_that_old_versions_are_failures(states):
     assert all(finding.severity is Severity.FAILURE for finding in strict_findings)
 
 
-def test_the_two_policies_have_the_same_rules_apart_from_four_severities():
+def test_the_two_policies_have_the_same_rules_apart_from_nine_severities():
     changed = [
         (rule.id, rule.severity.value, other.severity.value)
         for rule, other in zip(DEFAULT.rules, STRICT.rules, strict=True)
         if rule != other
     ]
-    assert set(changed) == {(rule_id, "warning", "failure") for rule_id in RULES_BY_VERSION.values()}
+    stricter = {*RULES_BY_VERSION.values(), *OLD_OUTBOUND_RULES, "path-intercepted"}
+    assert len(stricter) == 9
+    assert sorted(changed) == sorted((rule_id, "warning", "failure") for rule_id in stricter)
+    same = dataclasses.replace
+    assert [same(rule, severity=Severity.INFO) for rule in DEFAULT.rules] == [
+        same(rule, severity=Severity.INFO) for rule in STRICT.rules
+    ]
 
 
 @PATIENT
@@ -311,9 +322,11 @@ def test_every_rule_has_advice_and_a_source(policy_id):
             assert "  " not in text
         if rule.kind in {"require-enabled", "forbid-enabled"}:
             assert rule.version in ALL_VERSIONS
-            assert rule.id in VENDOR_RULES
             assert rule.how
-            assert rule.advice_by_vendor
+            # The vendors' settings are those of the side that accepts (docs/policy.md).
+            is_inbound = rule.direction is Direction.INBOUND
+            assert rule.id in (VENDOR_RULES if is_inbound else OUTBOUND_RULES)
+            assert bool(rule.advice_by_vendor) is is_inbound
         else:
             assert not rule.advice_by_vendor
 
@@ -338,9 +351,132 @@ def test_policies_rules_and_severities_are_documented(policy_id):
 
 def test_checks_that_rules_ask_for_exist():
     roles = (Path(__file__).resolve().parents[1] / "docs" / "roles.md").read_text(encoding="utf-8")
-    checks = [rule.check for rule in DEFAULT.rules if rule.check is not None]
-    assert checks
-    assert all(f"| `{check}` |" in roles for check in checks)
+    made = {check.id for check in check_paths([("device.login.microsoftonline.com", PathKind.TUNNEL, "")])}
+    checks = {rule.check for rule in DEFAULT.rules if rule.check is not None}
+    assert made <= checks
+    rest = checks - made
+    assert rest
+    assert [check for check in rest if f"| `{check}` |" not in roles] == []
+
+
+# The outbound side and paths
+
+
+def _client(states, scope="svc"):
+    """states: one letter a version, oldest first."""
+    verdicts = tuple(
+        dataclasses.replace(_verdict(version, LETTERS[letter], scope=scope), direction=Direction.OUTBOUND)
+        for version, letter in zip(ALL_VERSIONS, states, strict=True)
+    )
+    return OutboundResult(scope=scope, method="adfs", method_title="t", limits=(), verdicts=verdicts)
+
+
+def _path(kind, *, is_listener=True):
+    return PathResult(
+        via="tcp://192.0.2.1:3128",
+        upgrade=Upgrade.HTTP_CONNECT,
+        destination="192.0.2.9:443",
+        server_name="x",
+        is_listener=is_listener,
+        kind=kind,
+        reason="r",
+    )
+
+
+def _judge_outbound(policy, clients, *, inbound=(), paths=(), role=Role.ADFS, checks=()):
+    endpoints = [_endpoint(letters, number) for number, letters in enumerate(inbound, 1)]
+    own = [verdict for client in clients for verdict in client.verdicts]
+    verdicts = [*(endpoints[0].verdicts if endpoints else ()), *own]
+    return judge_host(policy, _target(role), endpoints, verdicts, checks, outbound=clients, paths=paths)
+
+
+@pytest.mark.parametrize(
+    ("outbound", "rules", "readiness"),
+    [
+        ("dddded", set(), Readiness.READY),
+        ("uuuuee", set(), Readiness.READY),
+        ("ddeeed", {("tls10-outbound-enabled", "warning"), ("tls11-outbound-enabled", "warning")}, Readiness.READY),
+        ("eeddee", {("ssl2-outbound-enabled", "warning"), ("ssl3-outbound-enabled", "warning")}, Readiness.READY),
+        ("ddddde", {("tls12-outbound-required", "failure")}, Readiness.NOT_READY),
+        (
+            "ddeddd",
+            {("tls12-outbound-required", "failure"), ("tls10-outbound-enabled", "warning")},
+            Readiness.NOT_READY,
+        ),
+        ("dddduu", set(), Readiness.UNKNOWN),
+        ("ddddue", set(), Readiness.UNKNOWN),
+    ],
+)
+def test_the_outbound_side_is_judged_like_the_inbound_one(outbound, rules, readiness):
+    for inbound in ([], ["dddded"]):
+        findings, found, _ = _judge_outbound(DEFAULT, [_client(outbound)], inbound=inbound)
+        assert _rules(findings) == rules
+        assert found is readiness
+        assert all(finding.scopes == ("svc",) for finding in findings)
+    strict, strict_readiness, _ = _judge_outbound(STRICT, [_client(outbound)])
+    assert {rule for rule, _ in _rules(strict)} == {rule for rule, _ in rules}
+    assert all(finding.severity is Severity.FAILURE for finding in strict)
+    assert strict_readiness is (Readiness.NOT_READY if rules else readiness)
+
+
+@pytest.mark.parametrize(
+    ("inbound", "outbound", "rule"),
+    [("dddded", "ddddde", "tls12-outbound-required"), ("ddddde", "dddded", "tls12-inbound-required")],
+)
+def test_nothing_is_inferred_from_one_side_to_the_other(inbound, outbound, rule):
+    findings, readiness, _ = _judge_outbound(DEFAULT, [_client(outbound)], inbound=[inbound])
+    assert _rules(findings) == {(rule, "failure")}
+    assert readiness is Readiness.NOT_READY
+    for one, other in ((inbound, "uuuuuu"), ("uuuuuu", outbound)):
+        _, found, _ = _judge_outbound(DEFAULT, [_client(other)], inbound=[one])
+        assert found is (Readiness.NOT_READY if "ddddde" in (one, other) else Readiness.UNKNOWN)
+
+
+def test_every_client_of_a_host_counts():
+    clients = [_client("dddded", "good"), _client("ddeddd", "old")]
+    findings, readiness, _ = _judge_outbound(DEFAULT, clients, inbound=["dddded"])
+    assert readiness is Readiness.NOT_READY
+    assert {finding.rule_id: finding.scopes for finding in findings} == {
+        "tls12-outbound-required": ("old",),
+        "tls10-outbound-enabled": ("old",),
+    }
+
+
+@pytest.mark.parametrize(
+    ("kinds", "readiness"),
+    [
+        ([PathKind.TUNNEL], Readiness.READY),
+        ([PathKind.BLOCKED], Readiness.UNKNOWN),
+        ([PathKind.UNKNOWN], Readiness.UNKNOWN),
+        ([PathKind.TUNNEL, PathKind.UNKNOWN], Readiness.UNKNOWN),
+        ([PathKind.TUNNEL, PathKind.BLOCKED], Readiness.UNKNOWN),
+    ],
+)
+def test_a_proxy_is_ready_where_all_ways_are_tunnels(kinds, readiness):
+    findings, found, reason = _judge_outbound(
+        DEFAULT, [_client("uuuuuu")], paths=[_path(kind) for kind in kinds], role=Role.PROXY
+    )
+    assert findings == ()
+    assert found is readiness
+    assert ("its clients decide" in reason) is (readiness is Readiness.READY)
+
+
+@pytest.mark.parametrize(
+    ("check", "default", "strict"),
+    [
+        ("path-intercepted", "warning", "failure"),
+        ("path-intercepted-client-certificate", "failure", "failure"),
+        ("path-blocked", "warning", "warning"),
+    ],
+)
+@pytest.mark.parametrize("state", list(CheckState))
+def test_paths_make_findings_only_of_what_is_known(check, default, strict, state):
+    checks = [Check(id=check, title="t", state=state, detail="d", weight="strong")]
+    for policy, severity in ((DEFAULT, default), (STRICT, strict)):
+        findings, readiness, _ = _judge_outbound(policy, [_client("dddded")], checks=checks, role=Role.PROXY)
+        assert _rules(findings) == ({(check, severity)} if state is CheckState.YES else set())
+        is_bad = state is CheckState.YES and severity == "failure"
+        assert readiness is (Readiness.NOT_READY if is_bad else Readiness.READY)
 
 
 def test_products_are_documented():

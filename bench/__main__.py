@@ -8,14 +8,14 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import growth, micro, peers, profiling, rates, results, silent
+from bench import growth, listener, micro, peers, profiling, rates, results, silent
 from bench.programs import DEBIAN, GO, REPOSITORY, find_program, install_peers
 from bench.servers import ROWS
 from bench.tables import Section, render_section
 from bench.tools import TOOLS
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-PARTS = ("peers", "delay", "micro", "silent", "memory", "rate", "growth", "browser")
+PARTS = ("peers", "delay", "micro", "silent", "memory", "rate", "growth", "listener", "browser")
 MODES = ("all", *PARTS, "profile", "startup")
 
 
@@ -136,6 +136,12 @@ def _growth(options: argparse.Namespace) -> list[Section]:
     return growth.measure_growth(counts=growth.ADDRESS_COUNTS, host_counts=growth.HOST_COUNTS, runs=options.runs)
 
 
+def _listener(options: argparse.Namespace) -> list[Section]:
+    if options.quick:
+        return [listener.measure_listener(runs=1, port=options.port, count=1_000, idle=500)]
+    return [listener.measure_listener(runs=options.runs, port=options.port)]
+
+
 def _browser(_: argparse.Namespace) -> list[Section]:
     """What bench/report_browser.py prints; a browser that is not there is said so."""
     title = "The HTML report in headless Chromium"
@@ -162,6 +168,7 @@ _PARTS: dict[str, Callable[[argparse.Namespace], list[Section]]] = {
     "memory": _memory,
     "rate": _rate,
     "growth": _growth,
+    "listener": _listener,
     "browser": _browser,
 }
 _NOT_QUICK = frozenset({"rate", "browser"})

@@ -111,7 +111,15 @@ TINYPROXY = Requirement(name="tinyproxy", command="tinyproxy", debian=("tinyprox
 MICROSOCKS = Requirement(name="microsocks", command="microsocks", debian=("microsocks",))
 DANTE = Requirement(name="Dante", command="danted", debian=("dante-server",))
 MITMPROXY = Requirement(name="mitmproxy", command="mitmdump", debian=("mitmproxy",))
+ENVOY = Requirement(name="Envoy", module="envoy")
 CURL = Requirement(name="curl", command="curl", debian=("curl",))
+# Clients of the listener (tests/clients).
+WGET = Requirement(name="wget", command="wget", debian=("wget",))
+NSS_WRAPPER = Requirement(
+    name="nss_wrapper",
+    file=Path(f"/usr/lib/{os.uname().machine}-linux-gnu/libnss_wrapper.so"),
+    debian=("libnss-wrapper",),
+)
 # For networks with loss and without answers, in namespaces of their own (tests/exactness, tests/net).
 IPROUTE = Requirement(name="iproute2", command="ip", debian=("iproute2",))
 NFTABLES = Requirement(name="nftables", command="nft", debian=("nftables",))
@@ -165,7 +173,10 @@ CATALOGUE: tuple[Requirement, ...] = (
     MICROSOCKS,
     DANTE,
     MITMPROXY,
+    ENVOY,
     CURL,
+    WGET,
+    NSS_WRAPPER,
     IPROUTE,
     NFTABLES,
     POSTGRESQL,

@@ -668,10 +668,11 @@
         "div",
         { class: "endpoint-body" },
         own.length > 0 && h("ul", { class: "evidence" }, own.map((gap) => h("li", null, gapLine(gap)))),
-        verdictTable(client.verdicts, severity, "Verdicts, outbound"),
         limitList(client.limits),
         client.settled.length > 0 && [h("h4", null, "What it settled for where the listener spoke one version only"), settledTable(client.settled)],
         client.hellos.length > 0 && [h("h4", null, client.hellos.length === 1 ? "The hello it sent" : "The hellos it sent"), client.hellos.map(helloBlock)],
+        h("h4", null, "Verdicts of this client"),
+        verdictTable(client.verdicts, severity, "Verdicts of this client, outbound"),
         h("p", { class: "soft note" }, `Method `, h("code", null, bdi(client.method)), `, ${plural(client.connections, "connection", "connections")} arrived.`),
       ),
     );
@@ -683,12 +684,15 @@
     endpoints.find((item) => item.destination === path.destination && item.locator === `${path.via} -> ${path.destination}` && (path.is_listener || item.server_name === path.server_name));
 
   function certificateSides(path) {
-    const sides = [["Certificate through the proxy", path.certificates], ["Certificate without it", path.direct_certificates]].filter(([, items]) => items.length > 0);
-    if (sides.length === 0) return null;
-    const directly = new Set(path.direct_certificates.map((item) => item.sha256));
-    const isSame = path.certificates.every((item) => directly.has(item.sha256));
+    const through = path.certificates;
+    const direct = path.direct_certificates;
+    if (through.length === 0 && direct.length === 0) return null;
+    const known = new Set(direct.map((item) => item.sha256));
+    const isSame = through.length > 0 && through.every((item) => known.has(item.sha256));
+    if (isSame) return [h("h4", null, "Certificate, the same through the proxy and without it"), through.map(certificateBlock)];
+    const sides = [["Certificate through the proxy", through], ["Certificate without it", direct]].filter(([, items]) => items.length > 0);
     return [
-      sides.length === 2 && h("p", { class: "note" }, h("span", { class: `trusted ${isSame ? "yes" : "no"}` }, icon(isSame ? "check" : "cross"), isSame ? "The certificate is the same both ways." : "The certificates differ.")),
+      sides.length === 2 && h("p", { class: "note" }, h("span", { class: "trusted no" }, icon("cross"), "The certificates through the proxy and without it differ.")),
       h("div", { class: "sides" }, sides.map(([title, items]) => h("div", null, h("h4", null, title), items.map(certificateBlock)))),
     ];
   }
@@ -730,7 +734,8 @@
   }
 
   function checkTable(checks) {
-    const shapes = { yes: ["check", "yes"], no: ["cross", "no"], unknown: ["question", "soft"] };
+    // Without colour: a yes may be good or bad.
+    const shapes = { yes: ["check", ""], no: ["cross", "soft"], unknown: ["question", "soft"] };
     return h(
       "table",
       { class: "lines" },

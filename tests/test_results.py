@@ -24,11 +24,13 @@ from scanner.reports.source import (
     finding_lines,
     has_dispute,
     host_lines,
+    outbound_entries,
     source_of,
     worst_entries,
 )
 from scanner.results import JudgedHost, Results, decode_judged, judge_to_json
 from tests.kinds_of_hosts import RUN, records_of_many_kinds
+from tests.reports.outbound_sample import KINDS, OUTBOUND_STATES, build_outbound_result
 
 POLICY = read_policy("entra-drs")
 RECORDS = records_of_many_kinds()
@@ -180,6 +182,62 @@ def test_what_is_stored_or_sent_comes_back(at):
     assert judged.is_clear == (
         not judged.has_unknown and not any(verdict.is_disputed for verdict in RESULT.hosts[at].verdicts)
     )
+
+
+def _judged_outbound(monkeypatch, number):
+    """Judge a record whose result is one of the outbound sample's: which one is not what is tested here."""
+    result = build_outbound_result()
+    host = result.hosts[number]
+    own = tuple(finding for finding in result.findings if finding.host == host.target.host)
+    monkeypatch.setattr("scanner.results.judge_whatever", lambda *_: (replace(host, endpoints=(), stopped=None), own))
+    return _judged(number, replace(RECORDS[0], stopped=None))
+
+
+@pytest.mark.parametrize("number", range(len(KINDS)))
+def test_the_outbound_states_are_kept_apart(monkeypatch, number):
+    judged = _judged_outbound(monkeypatch, number)
+    assert judged.outbound_states == OUTBOUND_STATES[KINDS[number]]
+    assert len(judged.states) == 6
+    assert not judged.is_clear, "its bytes are needed to judge it again"
+    assert decode_judged(number, judged.stored()) == judged
+
+
+def test_a_tunnel_leaves_nothing_to_be_learned(monkeypatch):
+    facts = {}
+    for number, kind in enumerate(KINDS):
+        judged = _judged_outbound(monkeypatch, number)
+        facts[kind] = (judged.has_unknown, judged.has_known)
+    assert facts["tunnel"] == (False, True)
+    assert facts["blocked"] == (True, False)
+    assert facts["unknown"] == (True, False)
+    assert facts["mirror"] == (False, True)
+    assert facts["adfs"] == (True, True), "of one of its clients not all is known"
+
+
+def test_the_summary_counts_the_outbound_side_of_hosts_that_were_asked(results, monkeypatch):
+    for number in range(len(KINDS)):
+        results.add(_judged_outbound(monkeypatch, number))
+    monkeypatch.undo()
+    for position, record in enumerate(RECORDS):
+        results.add(_judged(100 + position, record))
+    summary = results.summary
+    assert (summary["hosts"], summary["outbound_hosts"]) == (len(KINDS) + len(RECORDS), len(KINDS))
+    for at, counts in enumerate(summary["by_version_outbound"].values()):
+        letters = [states[at] for states in OUTBOUND_STATES.values()]
+        assert counts == {name: letters.count(name[0]) for name in ("enabled", "disabled", "unknown")}
+    asked = outbound_entries(results, 1000)
+    assert [host["readiness"] for host, _ in asked] == ["not-ready"] + ["unknown"] * 2 + ["ready"] * 3
+    assert outbound_entries(results, 2) == asked[:2]
+
+
+def test_a_judgement_stored_before_there_was_an_outbound_side_has_its_members():
+    judged = _judged(0, RECORDS[0])
+    stored = json.loads(judged.stored())
+    for member in ("outbound", "paths"):
+        assert stored["host"].pop(member) == []
+    for endpoint in stored["host"]["endpoints"]:
+        assert (endpoint.pop("upgrade"), endpoint.pop("destination")) == ("none", None)
+    assert decode_judged(0, json.dumps(stored).encode()) == judged
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[", b'{"host": {}, "findings": [], "facts": [true, false]}'])

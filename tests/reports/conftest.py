@@ -6,7 +6,7 @@ from scanner.reports.html import render_html
 from scanner.reports.source import source_of
 from tests.left_out import LeftOut
 from tests.reports import browser as headless
-from tests.reports import sample
+from tests.reports import outbound_sample, sample
 
 _BROWSER = LeftOut("browser", "the browser", headless.absent)
 
@@ -37,6 +37,22 @@ def write_report(tmp_path_factory):
         path = folder / f"{name}.html"
         if not path.exists():
             source = source_of(sample.build_result(count, **arguments))
+            path.write_text("".join(render_html(source)), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_outbound_report(tmp_path_factory):
+    """Return a function from build_outbound_result's arguments to a report file, written once for the same."""
+    folder = tmp_path_factory.mktemp("outbound")
+
+    def write(ordinary=3, **arguments):
+        name = "-".join([str(ordinary), *(f"{key}={value}" for key, value in arguments.items())])
+        path = folder / f"{name}.html"
+        if not path.exists():
+            source = source_of(outbound_sample.build_outbound_result(ordinary, **arguments))
             path.write_text("".join(render_html(source)), encoding="utf-8")
         return path
 

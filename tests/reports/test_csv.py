@@ -9,6 +9,7 @@ import pytest
 
 from scanner.reports.csv import COLUMNS, render_csv
 from scanner.reports.source import source_of
+from tests.reports.outbound_sample import ADFS_CLIENTS, LISTENER, build_outbound_result
 from tests.reports.sample import build_result
 
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
@@ -92,3 +93,47 @@ def test_hosts_come_one_after_another():
 def test_every_column_is_documented():
     for column in COLUMNS:
         assert f"`{column}`" in DOCUMENT, column
+
+
+def test_columns_are_only_added_at_the_end():
+    # Those of version 0.1.0, in its order.
+    assert ",".join(COLUMNS).startswith(
+        "host,role,address,port,server_name,direction,version,state,disputed,basis,reason,gap,readiness,tags,"
+    )
+
+
+def test_each_client_has_six_rows_after_the_endpoints():
+    rows = [row for row in _rows(build_outbound_result(2)) if row["host"].startswith("sts-out")]
+    assert [row["direction"] for row in rows] == ["inbound"] * 6 + ["outbound"] * 18
+    outbound = rows[6:]
+    assert [row["method"] for row in outbound[::6]] == [method for method, _ in ADFS_CLIENTS]
+    assert outbound[0]["scope"] == "adfs-metadata from 10.200.0.3"
+    for at, (_, letters) in enumerate(ADFS_CLIENTS):
+        assert "".join(row["state"][0] for row in outbound[6 * at : 6 * at + 6]) == letters
+    assert {(row["address"], row["port"], row["path"], row["path_kind"]) for row in outbound} == {("", "", "", "")}
+    assert {(row["method"], row["scope"]) for row in rows[:6]} == {("", "")}
+
+
+@pytest.mark.parametrize(
+    ("host", "kinds"),
+    [
+        ("proxy-tunnel1", ["tunnel"] * 5),
+        ("proxy-mirror2", ["re-encrypts", "tunnel", "tunnel", "tunnel", "re-encrypts"]),
+        ("proxy-intercepted5", ["re-encrypts", "tunnel", "tunnel", "re-encrypts", "re-encrypts"]),
+    ],
+)
+def test_paths_are_told_by_destination_and_kind(host, kinds):
+    rows = [row for row in _rows(build_outbound_result()) if row["host"].startswith(host)]
+    names = ["login.microsoftonline.com", "enterpriseregistration.windows.net", "device.login.microsoftonline.com"]
+    assert [row["path"] for row in rows[::6]] == [LISTENER, *(f"{name}:443" for name in names), LISTENER]
+    assert [row["path_kind"] for row in rows[::6]] == kinds
+    assert {row["direction"] for row in rows[:-6]} == {"inbound"}
+    assert {row["direction"] for row in rows[-6:]} == {"outbound"}
+
+
+def test_a_blocked_proxy_has_its_own_rows_and_those_of_its_client():
+    rows = [row for row in _rows(build_outbound_result()) if row["host"].startswith("proxy-blocked")]
+    assert [(row["direction"], row["gap"], row["path_kind"]) for row in rows[::6]] == [
+        ("inbound", "PROXY_DECLINED", ""),
+        ("outbound", "PROXY_DECLINED", "blocked"),
+    ]

@@ -14,6 +14,7 @@ from scanner.reports.html_data import https_or_nothing, make_readable
 from scanner.reports.source import source_of
 from tests.reports import sample
 from tests.reports.islands import Report
+from tests.reports.outbound_sample import build_outbound_result
 
 
 class Listed:
@@ -65,10 +66,12 @@ def assert_nothing_is_lost(source):
     [
         source_of(sample.build_result(60)),
         source_of(sample.build_result(40, is_hostile=True)),
+        source_of(build_outbound_result(3, count=12)),
+        source_of(build_outbound_result(0, is_hostile=True)),
         sample.RangeSource(300),
         sample.RangeSource(120, has_own_forms=True),
     ],
-    ids=["named", "hostile", "range", "own texts"],
+    ids=["named", "hostile", "outbound", "hostile outbound", "range", "own texts"],
 )
 def test_a_report_gives_back_every_host(source):
     assert_nothing_is_lost(source)

@@ -11,12 +11,14 @@ import jsonschema
 import pytest
 
 from scanner.model.evidence import Basis, GapReason, State
+from scanner.model.outbound import Mirroring, PathKind
 from scanner.model.runs import CheckState
-from scanner.model.subjects import Direction, Role
+from scanner.model.subjects import Direction, Role, Upgrade
 from scanner.model.verdicts import Readiness, Severity
 from scanner.model.versions import ALL_VERSIONS
 from scanner.reports.json import build_report, render_json, render_jsonl
 from scanner.reports.source import source_of
+from tests.reports.outbound_sample import ADFS_CLIENTS, OUTBOUND_STATES, build_outbound_result
 from tests.reports.sample import build_result
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -56,13 +58,15 @@ def _mismatches(value, schema, path="report"):
     return found
 
 
-@pytest.fixture(scope="module", params=["ordinary", "hostile", "interrupted", "empty"])
+@pytest.fixture(scope="module", params=["ordinary", "hostile", "interrupted", "empty", "outbound", "hostile outbound"])
 def result(request):
     return {
         "ordinary": lambda: build_result(40),
         "hostile": lambda: build_result(40, is_hostile=True),
         "interrupted": lambda: build_result(20, is_complete=False),
         "empty": lambda: build_result(0),
+        "outbound": lambda: build_outbound_result(3),
+        "hostile outbound": lambda: build_outbound_result(3, is_hostile=True),
     }[request.param]()
 
 
@@ -116,7 +120,7 @@ def test_a_line_of_jsonl_is_a_host_with_its_own_findings(result):
 
 
 def test_code_and_schema_have_the_same_members():
-    report = build_report(build_result(40))
+    report = build_report(build_outbound_result(40))
     report["summary"]["sweep"] = SWEEP
     assert _mismatches(report, SCHEMA) == set()
     # The comparison goes wherever the sample goes: to every object of the contract.
@@ -133,6 +137,11 @@ def test_code_and_schema_have_the_same_members():
         [item for verdict in verdicts for item in verdict["opposing"]],
         [gap for verdict in verdicts for gap in verdict["gaps"]],
         [check for host in report["hosts"] for check in host["checks"]],
+        [hello for host in report["hosts"] for client in host["outbound"] for hello in client["hellos"]],
+        [settled for host in report["hosts"] for client in host["outbound"] for settled in client["settled"]],
+        [gap for host in report["hosts"] for client in host["outbound"] for gap in client["gaps"]],
+        [certificate for host in report["hosts"] for path in host["paths"] for certificate in path["certificates"]],
+        [item for host in report["hosts"] for path in host["paths"] for item in path["direct_certificates"]],
         [citation for finding in report["findings"] for citation in finding["citations"]],
     ):
         assert some
@@ -166,6 +175,10 @@ def test_every_member_is_in_the_document_and_nothing_else_is(name):
         (DEFINITIONS["verdict"]["properties"]["direction"]["enum"], [each.value for each in Direction]),
         (DEFINITIONS["observation"]["properties"]["basis"]["enum"], [basis.label for basis in Basis]),
         (DEFINITIONS["check"]["properties"]["state"]["enum"], [state.value for state in CheckState]),
+        (DEFINITIONS["endpoint"]["properties"]["upgrade"]["enum"], [each.value for each in Upgrade]),
+        (DEFINITIONS["path"]["properties"]["upgrade"]["enum"], [each.value for each in Upgrade]),
+        (DEFINITIONS["path"]["properties"]["kind"]["enum"], [each.value for each in PathKind]),
+        (DEFINITIONS["path"]["properties"]["mirroring"]["enum"], [each.value for each in Mirroring]),
         (DEFINITIONS["finding"]["properties"]["severity"]["enum"], [severity.value for severity in Severity]),
     ],
 )
@@ -302,6 +315,69 @@ def test_the_summary_counts_what_the_hosts_say():
     for severity, count in summary["findings"].items():
         assert count == sum(finding["severity"] == severity for finding in report["findings"])
     assert summary["no_listener"] == {"REFUSED": 250, "NO_ANSWER": 1022}
+
+
+def test_a_host_with_both_directions_lists_six_inbound_then_six_outbound():
+    hosts = [host for host in build_report(build_outbound_result())["hosts"] if host["outbound"]]
+    assert len(hosts) == len(OUTBOUND_STATES)
+    for host, states in zip(hosts, OUTBOUND_STATES.values(), strict=True):
+        verdicts = host["verdicts"]
+        assert [item["direction"] for item in verdicts] == ["inbound"] * 6 + ["outbound"] * 6
+        assert [item["version"] for item in verdicts[6:]] == ["SSL2", "SSL3", "TLS1.0", "TLS1.1", "TLS1.2", "TLS1.3"]
+        assert "".join(item["state"][0] for item in verdicts[6:]) == states
+
+
+def test_the_outbound_summary_counts_only_hosts_that_were_asked():
+    report = build_report(build_outbound_result(30))
+    summary = report["summary"]
+    assert (summary["hosts"], summary["outbound_hosts"]) == (36, 6)
+    for at, version in enumerate(summary["by_version_outbound"]):
+        counts = summary["by_version_outbound"][version]
+        letters = [states[at] for states in OUTBOUND_STATES.values()]
+        assert counts == {name: letters.count(name[0]) for name in ("enabled", "disabled", "unknown")}
+    ordinary = build_report(build_result(30))["summary"]
+    assert ordinary["outbound_hosts"] == 0
+    assert {count for states in ordinary["by_version_outbound"].values() for count in states.values()} == {0}
+
+
+def test_every_value_of_clients_and_paths_is_that_of_the_result():
+    result = build_outbound_result()
+    hosts = build_report(result)["hosts"]
+    adfs = hosts[3]
+    assert [client["method"] for client in adfs["outbound"]] == [method for method, _ in ADFS_CLIENTS]
+    # Written down from outbound_sample, not from the code.
+    hello, old = adfs["outbound"][0]["hellos"]
+    assert hello["suites"] == ["0xC02F", "0xC030", "0xC013", "0x000A"]
+    assert hello["groups"] == ["0x001D", "0x0017", "0x0018"]
+    assert (hello["versions"], hello["has_version_list"], hello["ssl2_format"]) == (["TLS1.2"], False, False)
+    assert (hello["alpn"], hello["size_bytes"], hello["count"]) == (["h2", "http/1.1"], 198, 8)
+    assert old["suites"] == ["0x010080", "0x0700C0", "0x00002F"]
+    assert (old["ja4"], old["ssl2_format"], old["server_name"]) == ("", True, None)
+    assert adfs["outbound"][0]["settled"] == [
+        {"version": "TLS1.2", "outcome": "completed", "count": 2},
+        {"version": "SSL3", "outcome": "refused with alert protocol_version(70)", "count": 1},
+    ]
+    for host, written in zip(result.hosts, hosts, strict=True):
+        for client, shown in zip(host.outbound, written["outbound"], strict=True):
+            assert (shown["scope"], shown["limits"]) == (client.scope, list(client.limits))
+            assert shown["connections"] == client.connection_count
+            assert len(shown["verdicts"]) == 6
+        for path, shown in zip(host.paths, written["paths"], strict=True):
+            assert _plain(path).items() <= shown.items()
+            assert shown["proof"] == list(path.proof)
+            assert [each["sha256"] for each in shown["certificates"]] == [each.sha256 for each in path.certificates]
+            assert len(shown["direct_certificates"]) == len(path.direct_certificates)
+        for endpoint, shown in zip(host.endpoints, written["endpoints"], strict=True):
+            assert (shown["upgrade"], shown["destination"]) == (
+                endpoint.endpoint.upgrade.value,
+                endpoint.endpoint.destination,
+            )
+
+
+def test_a_host_that_was_not_asked_has_two_empty_lists():
+    (host,) = build_report(build_result(1))["hosts"]
+    assert (host["outbound"], host["paths"]) == ([], [])
+    assert {(item["upgrade"], item["destination"]) for item in host["endpoints"]} == {("none", None)}
 
 
 @pytest.mark.parametrize("target", ["bücher.example \u2028", "\ud800 lone", "back\\slash \\ud800", "nul \0"])

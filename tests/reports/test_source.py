@@ -7,7 +7,16 @@ from scanner.model.runs import RunResult
 from scanner.model.subjects import Endpoint
 from scanner.model.verdicts import Readiness
 from scanner.reports.objects import build_report, render_line
-from scanner.reports.source import entry_lines, finding_lines, has_dispute, host_lines, source_of, worst_entries
+from scanner.reports.source import (
+    entry_lines,
+    finding_lines,
+    has_dispute,
+    host_lines,
+    outbound_entries,
+    source_of,
+    worst_entries,
+)
+from tests.reports.outbound_sample import build_outbound_result
 from tests.reports.sample import build_result
 
 
@@ -75,3 +84,23 @@ def test_the_worst_are_those_not_ready_then_the_unknown_each_in_order():
 def test_a_dispute_is_told():
     assert has_dispute(source_of(build_result(1, profile="disputed")))
     assert not has_dispute(source_of(build_result(1, profile="modern")))
+
+
+def test_the_hosts_that_were_asked_come_alone_and_the_worst_first():
+    source = source_of(build_outbound_result(40))
+    entries = outbound_entries(source, 1000)
+    # outbound_sample: one proxy is not ready, two are unknown, three hosts are ready.
+    assert [host["readiness"] for host, _ in entries] == ["not-ready"] + ["unknown"] * 2 + ["ready"] * 3
+    assert all(host["outbound"] for host, _ in entries)
+    assert outbound_entries(source, 2) == entries[:2]
+    assert outbound_entries(source_of(build_result(40)), 1000) == []
+
+
+def test_a_finding_about_a_client_goes_to_the_host_that_has_it():
+    result = build_outbound_result()
+    adfs = result.hosts[3]
+    twin = replace(adfs, outbound=())
+    finding = next(each for each in result.findings if each.host == adfs.target.host)
+    assert finding.scopes == ("winhttp from 10.200.0.3",)
+    source = source_of(replace(result, hosts=(twin, adfs), findings=(finding,)))
+    assert [len(own) for _, own in source.entries()] == [0, 1]

@@ -13,6 +13,7 @@ from scanner.model.verdicts import Readiness
 from scanner.model.versions import ALL_VERSIONS
 from scanner.reports.source import source_of
 from scanner.reports.text import MOST_HOSTS, MOST_REASONS, MOST_ROWS, WIDE_COLUMNS, counted, print_result
+from tests.reports.outbound_sample import build_outbound_result
 from tests.reports.sample import build_result
 
 
@@ -37,7 +38,12 @@ def test_it_opens_with_the_worst_and_says_how_many_are_ready(width):
 
 @pytest.mark.parametrize("width", [80, 100, WIDE_COLUMNS, 140])
 def test_no_line_is_wider_than_the_terminal(width):
-    for result in (build_result(40), build_result(40, is_hostile=True)):
+    for result in (
+        build_result(40),
+        build_result(40, is_hostile=True),
+        build_outbound_result(3),
+        build_outbound_result(3, is_hostile=True),
+    ):
         assert max(map(cell_len, _print(result, width).splitlines())) <= width
 
 
@@ -132,8 +138,9 @@ def test_contradictions_are_marked_and_explained():
 
 
 def test_names_from_the_network_cannot_steer_the_terminal():
-    text = _print(build_result(40, is_hostile=True), 140)
-    assert not set(text) & set("\x00\x07\x1b\x9b\u202e\u2028")
+    for result in (build_result(40, is_hostile=True), build_outbound_result(3, is_hostile=True)):
+        for width in (80, 140):
+            assert not set(_print(result, width)) & set("\x00\x07\x1b\x9b\u202e\u2028")
     # rich's own markup is not read from names either.
     result = build_result(1)
     host = result.hosts[0]
@@ -159,3 +166,56 @@ def test_counted(count, text):
 
 def test_counted_with_its_own_plural():
     assert counted(2, "address", "addresses") == "2 addresses"
+
+
+def test_the_outbound_table_is_only_there_where_a_host_was_asked():
+    assert "Outbound" not in _print(build_result(20), 140)
+    assert "Outbound: which versions each host uses as a client" in _print(build_outbound_result(0), 140)
+
+
+def _outbound_row(text, start):
+    return next(line for line in text.split("Outbound:")[1].splitlines() if line.strip().startswith(start)).split()
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_outbound_states_and_the_path_are_told_by_words(width):
+    text = _print(build_outbound_result(3), width)
+    # outbound_sample: SSL2 off, SSL3 off, 1.0 on and disputed, 1.1, 1.2, 1.3 on
+    row = _outbound_row(text, "proxy-mirror2")
+    assert row[1:9] == ["off", "off", "on", "!", "on", "on", "on", "re-encrypts"]
+    assert _outbound_row(text, "proxy-tunnel1")[1:8] == ["?"] * 6 + ["tunnel"]
+    assert _outbound_row(text, "proxy-blocked3")[1:8] == ["?"] * 6 + ["blocked"]
+    assert _outbound_row(text, "proxy-unknown6")[1:8] == ["?"] * 6 + ["unknown"]
+    assert "the proxy ends one and opens another" in _flat(text)
+    assert "the proxy would not open the way: 403 Forbidden" in _flat(text)
+
+
+def test_several_clients_of_a_host_have_a_row_each():
+    text = _print(build_outbound_result(0), 140)
+    assert _outbound_row(text, "WinHTTP as SYSTEM")[-6:] == ["off", "off", "on", "on", "on", "off"]
+    assert _outbound_row(text, "curl")[-6:] == ["off", "off", "off", "?", "?", "off"]
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_an_intercepted_path_is_told_with_its_reason(width):
+    text = _flat(_print(build_outbound_result(0), width))
+    assert "path, re-encrypts: device.login.microsoftonline.com:443: the certificate is not the one" in text
+    assert "path, blocked: login.microsoftonline.com:443: the proxy would not open the way: 403" in text
+    assert text.index("path, re-encrypts") < text.index("path, blocked") < text.index("path, tunnel")
+
+
+def test_names_of_paths_are_not_names_of_the_host():
+    assert "as device.login" not in _flat(_print(build_outbound_result(0), 140))
+
+
+def test_hosts_that_were_asked_are_shown_however_many_others_there_are():
+    text = _print(build_outbound_result(MOST_HOSTS + 1, count=6), 80)
+    assert f"the worst {MOST_ROWS} of {MOST_HOSTS + 7} hosts" in _flat(text)
+    for name in ("proxy-tunnel1", "proxy-mirror2", "proxy-blocked3", "sts-out4", "proxy-intercepted5"):
+        assert _outbound_row(text, name)
+
+
+def test_outbound_rows_are_bounded_and_it_says_so():
+    count = MOST_HOSTS + 1
+    text = _print(build_outbound_result(0, count=count), 140)
+    assert f"the worst {MOST_ROWS} of {count} hosts that were asked" in _flat(text)

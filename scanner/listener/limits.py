@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv6Network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,3 +77,29 @@ class Counters:
     """Closed because of a limit: too many from one address, or too many sessions of the API."""
     api: int = 0
     """Connections to the API."""
+
+
+class OtherBudget:
+    """How many connections without a whole hello are still recorded: garbage must not fill the store."""
+
+    _MOST_PLACES = 10_000
+
+    def __init__(self, limits: ListenerLimits) -> None:
+        self._limits = limits
+        self._counts: dict[str, int] = {}
+        self._since_s = 0.0
+
+    def may_record(self, place: str, *, now_s: float) -> bool:
+        """Count one from this place (see ``place_of``); return whether it is within the bound."""
+        if now_s - self._since_s > self._limits.other_window_s:
+            self._counts.clear()
+            self._since_s = now_s
+        if place not in self._counts and len(self._counts) >= self._MOST_PLACES:
+            return False
+        self._counts[place] = self._counts.get(place, 0) + 1
+        return self._counts[place] <= self._limits.other_per_address
+
+
+def place_of(address: str) -> str:
+    """Return what connections are counted by: an IPv4 address, or the /64 of an IPv6 one, which is one host's."""
+    return str(IPv6Network((address, 64), strict=False)) if ":" in address else address

@@ -13,14 +13,14 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
-from ipaddress import IPv6Network, ip_address
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from scanner import __version__
 from scanner.listener.access import RecentExchanges
 from scanner.listener.connection import Connection, Stage
 from scanner.listener.ladder import Ladder
-from scanner.listener.limits import Counters, ListenerLimits
+from scanner.listener.limits import Counters, ListenerLimits, OtherBudget, place_of
 from scanner.model.exchange import Ending, Exchange
 from scanner.outbound.tokens import NO_NAME_SUFFIX
 
@@ -39,8 +39,6 @@ OpenAnswer = Callable[["ClientHello", "TlsVersion", str], "Answer"]
 _READ_BYTES = 16_384  # as scanner.net.network.Conversation has it
 _ACCEPTS_AT_ONCE = 64  # then others have a turn
 _TICK_S = 0.1
-_NO_ROOM_PAUSE_S = 0.1
-_PLACES = 10_000  # addresses whose connections without a hello are counted
 
 
 class Listener:
@@ -74,7 +72,7 @@ class Listener:
         self.buffer = memoryview(bytearray(_READ_BYTES))
         self._binds = tuple(binds)
         self._on_exchange = on_exchange
-        self._open_answer = open_answer
+        self.open_answer: OpenAnswer = open_answer or _engines(identity)
         self._sockets: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
         self._opening: set[asyncio.Task[object]] = set()
@@ -89,8 +87,7 @@ class Listener:
         self._queue: deque[Connection] = deque()
         self._parked: dict[str, deque[Connection]] = {}
         self._answering_by_place: dict[str, int] = {}
-        self._others_by_place: dict[str, int] = {}
-        self._others_since_s = 0.0
+        self._others = OtherBudget(self.limits)
         self._is_pumping = False
         self._is_stopping = False
         self._tick: asyncio.TimerHandle | None = None
@@ -110,8 +107,6 @@ class Listener:
     async def start(self) -> None:
         """Listen; raises OSError where an address can't be had, and then listens on none."""
         self._loop = asyncio.get_running_loop()
-        if self._open_answer is None:
-            self._open_answer = _engines(self.identity)
         if self.secret is not None:
             from scanner.listener.api import ApiService  # noqa: PLC0415  # heavy; few listeners need it
 
@@ -139,12 +134,8 @@ class Listener:
         while self._open:
             self._all_closed.clear()
             await self._all_closed.wait()
-        for serving in list(self._serving.values()):
-            serving.cancel()
-        await asyncio.gather(*self._serving.values(), return_exceptions=True)
         if self._tick is not None:
             self._tick.cancel()
-            self._tick = None
 
     def _close_sockets(self) -> None:
         for sock in self._sockets:
@@ -169,13 +160,13 @@ class Listener:
             except OSError:
                 # Out of descriptors or memory. What waits in the backlog is served when connections have ended.
                 self.counters.paused += 1
-                await asyncio.sleep(_NO_ROOM_PAUSE_S)
+                await asyncio.sleep(_TICK_S)
             await asyncio.sleep(0)
 
     def _admit(self, sock: socket.socket, address: tuple[str, int], port: int) -> None:
         self.counters.accepted += 1
         peer = address[0].partition("%")[0]
-        place = _place(peer)
+        place = place_of(peer)
         count = self._by_place.get(place, 0)
         if count >= self.limits.per_address:
             self.counters.over_limit += 1
@@ -204,8 +195,6 @@ class Listener:
             sock.close()
             connection.connection_lost(error)
 
-    # The time
-
     def now_s(self) -> float:
         """Return the loop's time."""
         return 0.0 if self._loop is None else self._loop.time()
@@ -227,8 +216,8 @@ class Listener:
                 break
             del self._lingering[connection]
             connection.abort(Ending.COMPLETE)
-        has_any = bool(self._open) and self._loop is not None
-        self._tick = self._loop.call_later(_TICK_S, self._end_those_out_of_time) if has_any and self._loop else None
+        loop = self._loop if self._open else None
+        self._tick = loop.call_later(_TICK_S, self._end_those_out_of_time) if loop else None
 
     # What connections tell
 
@@ -272,7 +261,7 @@ class Listener:
             return
         if connection.hello is None:
             self.counters.other += 1
-            if not self._may_record_other(connection.place):
+            if not self._others.may_record(connection.place, now_s=self.now_s()):
                 return
         nonce = connection.nonce
         if nonce is not None:
@@ -305,17 +294,6 @@ class Listener:
         if not self._open:
             self._all_closed.set()
 
-    def _may_record_other(self, place: str) -> bool:
-        now_s = self.now_s()
-        if now_s - self._others_since_s > self.limits.other_window_s:
-            self._others_by_place.clear()
-            self._others_since_s = now_s
-        count = self._others_by_place.get(place, 0) + 1
-        if len(self._others_by_place) >= _PLACES and place not in self._others_by_place:
-            return False
-        self._others_by_place[place] = count
-        return count <= self.limits.other_per_address
-
     # Answering
 
     def queue(self, connection: Connection) -> None:
@@ -323,12 +301,6 @@ class Listener:
         self.counters.waiting += 1
         self._queue.append(connection)
         self._pump_soon()
-
-    def open_answer(self, hello: ClientHello, version: TlsVersion, address: str) -> Answer:
-        """Return an engine's answer to the hello; raises what the engine raises."""
-        if self._open_answer is None:
-            raise RuntimeError("the listener has not been started")
-        return self._open_answer(hello, version, address)
 
     def _pump_soon(self) -> None:
         if not self._is_pumping and self._queue and not self._is_stopping and self._loop is not None:
@@ -396,19 +368,17 @@ class Listener:
 
 
 def _engines(identity: Identity) -> OpenAnswer:
-    from scanner.listener.answering import open_answer  # noqa: PLC0415  # loads TLS engines
+    def answer(hello: ClientHello, version: TlsVersion, address: str) -> Answer:
+        from scanner.listener.answering import open_answer  # noqa: PLC0415  # loads TLS engines
 
-    return lambda hello, version, address: open_answer(hello, version, identity, address=address)
+        return open_answer(hello, version, identity, address=address)
+
+    return answer
 
 
 def _begun_before(connections: dict[Connection, None], begun_s: float) -> list[Connection]:
     """Return those that were accepted before that time; they are the first."""
     return list(itertools.takewhile(lambda connection: connection.started_s <= begun_s, connections))
-
-
-def _place(address: str) -> str:
-    """Return what connections are counted by: an IPv4 address, or the /64 of an IPv6 one, which is one host's."""
-    return str(IPv6Network((address, 64), strict=False)) if ":" in address else address
 
 
 def _open_socket(host: str, port: int, backlog: int) -> socket.socket:

@@ -350,7 +350,8 @@ def demo(
 ) -> None:
     """Start small real TLS servers on loopback, scan them, and write the report. Needs no network."""
     from scanner import terminal  # noqa: PLC0415
-    from scanner.demo import HOSTS, DemoResolver, running_demo  # noqa: PLC0415
+    from scanner.demo import ADDRESS, HOSTS, DemoResolver, running_demo  # noqa: PLC0415
+    from scanner.demo_proxies import PROXIES, free_port, running_demo_proxies  # noqa: PLC0415
     from scanner.live import ProgressForm as LiveForm  # noqa: PLC0415
     from scanner.options import ScanOptions  # noqa: PLC0415
     from scanner.sweep.plan import TargetPlan  # noqa: PLC0415
@@ -362,13 +363,13 @@ def demo(
     if not quiet:
         console.print("[bold]The demo starts these servers on 127.0.0.1 and scans them:[/]")
         servers = Table.grid(padding=(0, 2))
-        for host in HOSTS:
-            servers.add_row("", host.name, host.about)
+        for name, about in [(host.name, host.about) for host in HOSTS] + [(each.name, each.about) for each in PROXIES]:
+            servers.add_row("", name, about)
         console.print(servers)
-    with running_demo() as targets:
+    with running_demo() as targets, running_demo_proxies() as proxies:
         # Two seconds are plenty on loopback, and the silent host needs a few time-outs.
-        options = ScanOptions(timeout_s=2.0, command="demo")
-        plan = TargetPlan(named=tuple(targets), space=Space(()))
+        options = ScanOptions(timeout_s=2.0, command="demo", listener=f"{ADDRESS}:{free_port()}")
+        plan = TargetPlan(named=(*targets, *proxies), space=Space(()))
         io = terminal.ScanIO(progress=LiveForm.NONE if quiet else LiveForm.AUTO, has_table=not quiet)
         results, _ = terminal.run_scan(plan, options, io, resolver=DemoResolver())
     outputs.write(results, quiet=quiet)

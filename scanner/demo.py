@@ -23,6 +23,7 @@ from scanner.model.subjects import Role, Target
 
 ADDRESS = "127.0.0.1"
 ADFS_NAME = "sts.demo.example"
+_DOMAIN = ".demo.example"
 
 _PATIENCE_S = 10.0
 """Seconds a server waits for its visitor."""
@@ -75,7 +76,6 @@ HOSTS: tuple[DemoHost, ...] = (
         low=ssl.TLSVersion.TLSv1,
         high=ssl.TLSVersion.TLSv1_2,
         without=ssl.OP_NO_TLSv1_1,
-        role=Role.PROXY,
     ),
     DemoHost(name="silent.demo.example", about="accepts connections and never answers", low=None, high=None),
     DemoHost(
@@ -93,7 +93,7 @@ class DemoResolver:
 
     async def resolve(self, name: str, *, want_cname: bool = False) -> Resolution:  # noqa: ARG002  # Resolver's shape
         """See scanner.net.resolve.Resolver."""
-        if name in {host.name for host in HOSTS}:
+        if name.endswith(_DOMAIN):
             return Resolution(addresses=(ADDRESS,))
         return Resolution(error="not a name of the demo")
 
@@ -182,7 +182,7 @@ def _context(host: DemoHost, folder: Path) -> ssl.SSLContext:
             context.minimum_version = host.low
             context.maximum_version = host.high
         context.options |= host.without
-    context.load_cert_chain(_write_certificate(host.name, folder))
+    context.load_cert_chain(write_certificate(host.name, folder))
     if host.role is Role.ADFS:
 
         def require_name(_socket: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> int | None:
@@ -192,7 +192,8 @@ def _context(host: DemoHost, folder: Path) -> ssl.SSLContext:
     return context
 
 
-def _write_certificate(name: str, folder: Path) -> Path:
+def write_certificate(name: str, folder: Path) -> Path:
+    """Write a self-signed certificate for name with its key into folder; return the file."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)

@@ -36,6 +36,11 @@ PYTHON_VERSIONS = {
 }
 _LABELS = {"TLSv1": TLS1_0, "TLSv1.1": TLS1_1, "TLSv1.2": TLS1_2, "TLSv1.3": TLS1_3}
 PAGE = "the origin's page"
+ANY_SUITE = "ALL"
+"""Below TLS 1.3 an origin chooses ECDHE then, and signs its key."""
+STATIC_RSA = "kRSA"
+"""No signature by the server: below TLS 1.2 that is SHA-1's and MD5's, which OpenSSL's security level 1 forbids, while
+it still lets these versions through without one."""
 
 
 @dataclass(slots=True)
@@ -148,9 +153,9 @@ class _Listening:
                 tls.unwrap()
 
 
-def _make_context(leaf: Leaf, versions: tuple[TlsVersion, ...]) -> ssl.SSLContext:
+def _make_context(leaf: Leaf, versions: tuple[TlsVersion, ...], ciphers: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.set_ciphers(f"{ciphers}:@SECLEVEL=0")
     context.load_cert_chain(leaf.certificate, leaf.key)
     context.minimum_version = PYTHON_VERSIONS[min(versions)]
     context.maximum_version = PYTHON_VERSIONS[max(versions)]
@@ -160,13 +165,16 @@ def _make_context(leaf: Leaf, versions: tuple[TlsVersion, ...]) -> ssl.SSLContex
 
 
 @contextlib.contextmanager
-def open_origin(certificates: ProxyCertificates, *versions: TlsVersion, is_trusted: bool = True) -> Iterator[Origin]:
+def open_origin(
+    certificates: ProxyCertificates, *versions: TlsVersion, is_trusted: bool = True, ciphers: str = ANY_SUITE
+) -> Iterator[Origin]:
     """Run an origin that completes handshakes in these versions only (TLS 1.0 to 1.3, no gap between them).
 
     Where it is not ``is_trusted``, its certificate is one that a proxy which verifies has no reason to accept.
+    ``ciphers`` are its suites below TLS 1.3.
     """
     leaf = certificates.origin if is_trusted else certificates.proxy
-    with _Listening(_make_context(leaf, versions), holds=False) as listening:
+    with _Listening(_make_context(leaf, versions, ciphers), holds=False) as listening:
         yield listening.origin
 
 

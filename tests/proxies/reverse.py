@@ -31,11 +31,13 @@ def _re_encrypts(
 
 _NGINX_ALL = "proxy_ssl_protocols TLSv1 TLSv1.1 TLSv1.2 TLSv1.3; proxy_ssl_ciphers ALL:@SECLEVEL=0;"
 _LEVEL_0 = "ciphers ALL:@SECLEVEL=0"
+# Debian's security level 2 forbids what the server signs below TLS 1.2, and lets static RSA through.
+_LIMITS = "below TLS 1.2 with static RSA only"
 
 REVERSE: tuple[ProxyKind, ...] = (
     Nginx(name="nginx-10-13", config=_NGINX_ALL, expected=_re_encrypts(*_ALL_TLS)),
     Nginx(name="nginx-12", config="proxy_ssl_protocols TLSv1.2;", expected=_re_encrypts(TLS1_2)),
-    Nginx(name="nginx-default", has_limits=True, expected=_re_encrypts(TLS1_2)),
+    Nginx(name="nginx-default", has_limits=True, expected=_re_encrypts(TLS1_0, TLS1_1, TLS1_2), notes=_LIMITS),
     Nginx(
         name="nginx-old",
         config="proxy_ssl_protocols TLSv1 TLSv1.1; proxy_ssl_ciphers ALL:@SECLEVEL=0;",
@@ -51,7 +53,7 @@ REVERSE: tuple[ProxyKind, ...] = (
         config=f"ssl-min-ver TLSv1.1 ssl-max-ver TLSv1.2 {_LEVEL_0}",
         expected=_re_encrypts(TLS1_1, TLS1_2),
     ),
-    HaProxy(name="haproxy-default", has_limits=True, expected=_re_encrypts(TLS1_2, TLS1_3)),
+    HaProxy(name="haproxy-default", has_limits=True, expected=_re_encrypts(*_ALL_TLS), notes=_LIMITS),
     HaProxy(
         name="haproxy-tcp-13",
         mode="tcp",
@@ -68,13 +70,18 @@ REVERSE: tuple[ProxyKind, ...] = (
         config="SSLProxyProtocol -all +TLSv1\nSSLProxyCipherSuite ALL:@SECLEVEL=0",
         expected=_re_encrypts(TLS1_0),
     ),
-    Apache(name="apache-default", has_limits=True, expected=_re_encrypts(TLS1_2, TLS1_3)),
+    Apache(name="apache-default", has_limits=True, expected=_re_encrypts(*_ALL_TLS), notes=_LIMITS),
     Stunnel(
         name="stunnel-10-12",
         config="sslVersionMin = TLSv1\nsslVersionMax = TLSv1.2\nsecurityLevel = 0\nciphers = ALL:@SECLEVEL=0",
         expected=_re_encrypts(TLS1_0, TLS1_1, TLS1_2, opens_at=OpensAt.HANDSHAKE),
     ),
-    Stunnel(name="stunnel-default", has_limits=True, expected=_re_encrypts(TLS1_2, TLS1_3, opens_at=OpensAt.HANDSHAKE)),
+    Stunnel(
+        name="stunnel-default",
+        has_limits=True,
+        expected=_re_encrypts(*_ALL_TLS, opens_at=OpensAt.HANDSHAKE),
+        notes=_LIMITS,
+    ),
     SquidReverse(name="squid-reverse-10-13", expected=_re_encrypts(*_ALL_TLS)),
     SquidReverse(name="squid-reverse-12", config="tls-min-version=1.2", expected=_re_encrypts(TLS1_2, TLS1_3)),
     SquidReverse(

@@ -20,7 +20,7 @@ from scanner.model.subjects import Upgrade
 from tests.lab.model import SSL2, SSL3, TLS1_0, TLS1_1, TLS1_2, TLS1_3
 from tests.proxies.certs import SERVER_NAME
 from tests.proxies.model import OpensAt, Side, running
-from tests.proxies.origin import PAGE, open_old_origin, open_origin, open_recorder, read_hello
+from tests.proxies.origin import ANY_SUITE, PAGE, STATIC_RSA, open_old_origin, open_origin, open_recorder, read_hello
 from tests.proxies.way import InnerTls, open_way, speak_old
 
 if TYPE_CHECKING:
@@ -79,9 +79,16 @@ class Said:
     text: str
 
 
-def _curl(proxy: RunningProxy, origin: Origin, *, lowest: TlsVersion = TLS1_0, highest: TlsVersion = TLS1_3) -> Said:
+def _curl(
+    proxy: RunningProxy,
+    origin: Origin,
+    *,
+    lowest: TlsVersion = TLS1_0,
+    highest: TlsVersion = TLS1_3,
+    ciphers: str = ANY_SUITE,
+) -> Said:
     command = ["curl", "-sSk", "--http1.1", "--max-time", str(_CURL_S), f"--tlsv{_NUMBERS[lowest]}"]
-    command += ["--tls-max", _NUMBERS[highest], "--ciphers", "ALL:@SECLEVEL=0"]
+    command += ["--tls-max", _NUMBERS[highest], "--ciphers", f"{ciphers}:@SECLEVEL=0"]
     command += ["-w", "\n[%{http_connect} %{http_code}]\n%{certs}"]
     if proxy.kind.side is Side.FORWARD:
         command += ["--noproxy", "", "--proxy-insecure", "--proxy-ciphers", "ALL:@SECLEVEL=0"]
@@ -171,19 +178,45 @@ def _judge_path(said: Said, certificates: ProxyCertificates) -> PathKind:
     return PathKind.TUNNEL if same else PathKind.RE_ENCRYPTS
 
 
+def _suites(version: TlsVersion) -> tuple[str, ...]:
+    """Return what is asked one after the other until a handshake ends well: a limit may forbid one key exchange."""
+    return (ANY_SUITE,) if version is TLS1_3 else (ANY_SUITE, STATIC_RSA)
+
+
 def _is_let_in(proxy: RunningProxy, origin: Origin, version: TlsVersion, seen: Seen) -> bool:
-    said = _curl(proxy, origin, lowest=version, highest=version)
-    seen.log.append(f"inbound {version.label}: {said.text}")
+    return any(_is_let_in_with(proxy, origin, version, ciphers, seen) for ciphers in _suites(version))
+
+
+def _is_let_in_with(proxy: RunningProxy, origin: Origin, version: TlsVersion, ciphers: str, seen: Seen) -> bool:
+    said = _curl(proxy, origin, lowest=version, highest=version, ciphers=ciphers)
+    seen.log.append(f"inbound {version.label} {ciphers}: {said.text}")
     return said.certificate is not None
 
 
 def _completes(
     kind: ProxyKind, certificates: ProxyCertificates, shared: RunningProxy | None, version: TlsVersion, seen: Seen
 ) -> bool:
-    with open_origin(certificates, version) as origin, _started(kind, certificates, origin, shared) as proxy:
+    return any(
+        _completes_with(kind, certificates, shared, version, ciphers=ciphers, seen=seen) for ciphers in _suites(version)
+    )
+
+
+def _completes_with(
+    kind: ProxyKind,
+    certificates: ProxyCertificates,
+    shared: RunningProxy | None,
+    version: TlsVersion,
+    *,
+    ciphers: str,
+    seen: Seen,
+) -> bool:
+    with (
+        open_origin(certificates, version, ciphers=ciphers) as origin,
+        _started(kind, certificates, origin, shared) as proxy,
+    ):
         said = _curl(proxy, origin)
         completed, errors = list(origin.completed), list(origin.errors)
-    seen.log.append(f"outbound {version.label}: {said.text} completed {completed} errors {errors}")
+    seen.log.append(f"outbound {version.label} {ciphers}: {said.text} completed {completed} errors {errors}")
     assert set(completed) <= {version}
     # A page that came through without a handshake, or the reverse, would mean that the origin miscounts.
     assert said.has_page <= bool(completed), seen.log[-1]

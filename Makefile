@@ -12,6 +12,8 @@ MEASURE ?= --html $(RESULTS)/report.html --json $(RESULTS)/report.json --csv $(R
 ARGS ?=
 # Further options for pytest: make test PYTEST='-k merge'
 PYTEST ?=
+# Processes that test at a time; most of the time a test waits for servers. A file of tests stays in one of them.
+JOBS ?= 3
 LAB_INSTALL ?= tests/lab/install.sh
 # make lock UPGRADE=1 takes the newest versions that pyproject.toml allows; else existing pins are kept.
 UPGRADE ?=
@@ -59,7 +61,7 @@ test: $(VENV)/.dev-ready lab ## everything that must hold: lint, format, types, 
 	echo '== ruff check'; $(BIN)/ruff check . || failed="$$failed ruff-check"; \
 	echo '== ruff format --check'; $(BIN)/ruff format --check . || failed="$$failed ruff-format"; \
 	echo '== mypy --strict'; $(BIN)/mypy --strict scanner || failed="$$failed mypy"; \
-	echo '== pytest'; $(BIN)/python -m pytest $(PYTEST) || failed="$$failed pytest"; \
+	echo '== pytest'; $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST) || failed="$$failed pytest"; \
 	if [ -n "$$failed" ]; then echo "FAILED:$$failed" >&2; exit 1; fi
 
 check: $(VENV)/.dev-ready ## lint, format and types only

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from scanner.listener.visit import Visit
 from scanner.listener.words import PEER_CLOSED, render_received_alert, render_sent_alert
 from scanner.model.exchange import EngineReport
+from scanner.model.versions import TlsVersion
 from scanner.tls.reply import ServerHello, decode_reply
 
 with warnings.catch_warnings():
@@ -29,6 +30,7 @@ with warnings.catch_warnings():
     )
     from tlslite.handshakesettings import HandshakeSettings  # type: ignore[import-untyped]
     from tlslite.messages import ClientHello as ParsedHello  # type: ignore[import-untyped]
+    from tlslite.messages import ClientKeyExchange
     from tlslite.tlsconnection import TLSConnection  # type: ignore[import-untyped]
     from tlslite.utils.python_ecdsakey import Python_ECDSAKey  # type: ignore[import-untyped]
     from tlslite.utils.python_rsakey import Python_RSAKey  # type: ignore[import-untyped]
@@ -40,13 +42,14 @@ if TYPE_CHECKING:
 
     from scanner.listener.identity import Key, Leaf
     from scanner.listener.pages import Visitor
-    from scanner.model.versions import TlsVersion
 
 _CIPHERS = ["aes128gcm", "aes256gcm", "chacha20-poly1305", "aes128", "aes256", "3des", "rc4", "null"]
 _MACS = ["sha", "sha256", "sha384", "aead", "md5"]
 _KEY_EXCHANGES = ("rsa", "ecdhe_rsa", "ecdhe_ecdsa", "dhe_rsa", "ecdh_anon", "dh_anon")
 """By the work they make us, but for the last two, which come without certificate."""
 _CURVES = ["x25519", "secp256r1", "secp384r1", "x448", "secp521r1", "secp256k1"]
+
+_LENGTH_BYTES = 2
 
 _CURVE_NAMES = {"secp256r1": "NIST256p", "secp384r1": "NIST384p", "secp521r1": "NIST521p"}
 """What the ecdsa library calls them."""
@@ -60,6 +63,10 @@ _EXTENSIONS_NEEDED = frozenset(
         *(ExtensionType.renegotiation_info, ExtensionType.supported_versions),
     }
 )
+_EXTENSIONS_OF_SSL3 = frozenset(
+    {ExtensionType.supported_groups, ExtensionType.renegotiation_info, ExtensionType.supported_versions}
+)
+"""SSL 3.0 has renegotiation_info (RFC 5746 section 4.5); the others are read only. It has no extended master secret."""
 
 
 class _Pipe:
@@ -96,14 +103,20 @@ class _Pipe:
 class _Connection(TLSConnection):  # type: ignore[misc]  # tlslite-ng has no types
     """tlslite-ng's server, shown only what it needs of a hello."""
 
+    def __init__(self, pipe: _Pipe, version: TlsVersion) -> None:
+        super().__init__(pipe)
+        self._needed = _EXTENSIONS_OF_SSL3 if version is TlsVersion.SSL3 else _EXTENSIONS_NEEDED
+
     def _getMsg(self, *args: object, **kwargs: object) -> Iterator[object]:  # noqa: N802  # the library's name
         for result in super()._getMsg(*args, **kwargs):
             if isinstance(result, ParsedHello) and result.extensions is not None:
-                result.extensions = [one for one in result.extensions if one.extType in _EXTENSIONS_NEEDED]
+                result.extensions = [one for one in result.extensions if one.extType in self._needed]
                 versions = result.getExtension(ExtensionType.supported_versions)
                 if versions is not None and versions.versions is not None:
                     # With TLS 1.3 in the list it would miss what was taken out.
                     versions.versions = [version for version in versions.versions if version < (3, 4)]
+            if isinstance(result, ClientKeyExchange) and result.encryptedPreMasterSecret is not None:
+                result.encryptedPreMasterSecret = _without_length(result.encryptedPreMasterSecret)
             yield result
 
 
@@ -112,7 +125,7 @@ class TlsliteAnswer:
 
     def __init__(self, version: TlsVersion, leaves: tuple[Leaf, ...], visitor: Visitor) -> None:
         self._pipe = _Pipe()
-        self._tls = _Connection(self._pipe)
+        self._tls = _Connection(self._pipe, version)
         self._tls.ignoreAbruptClose = True
         self._version = (version >> 8, version & 0xFF)
         self._visitor = visitor
@@ -222,6 +235,18 @@ class TlsliteAnswer:
             chain_der=self._leaf.chain_der if self._leaf is not None and self._is_greeted else (),
             error=self._error,
         )
+
+
+def _without_length(secret: bytearray) -> bytearray:
+    """Return an encrypted secret without the length before it, which SSL 3.0 does not have: some write it all the same.
+
+    Java does where it offered more than SSL 3.0 (RFC 5246 section 7.4.7.1 tells of such). No RSA key here is two bytes
+    longer than another.
+    """
+    has_length = len(secret) % 8 == _LENGTH_BYTES and int.from_bytes(secret[:_LENGTH_BYTES], "big") == (
+        len(secret) - _LENGTH_BYTES
+    )
+    return secret[_LENGTH_BYTES:] if has_length else secret
 
 
 @cache

@@ -337,6 +337,11 @@ def _message_kinds(messages: bytes | bytearray) -> Iterator[int]:
 
 def _read_after_ssl2(read: Arrival, rest: bytes) -> Arrival:
     """Read what follows our SSLv2 SERVER-HELLO (draft-hickman-netscape-ssl-00 section 2.5)."""
+    alert = next((_plain_alert(payload, None) for kind, payload in _records(rest) if kind == _ALERT), None)
+    if alert is not None:
+        # Its first two bytes would be the length of an SSLv2 record: a client that sends it speaks no SSLv2.
+        text = f"answered in TLS, with alert {render_alert(alert)}"
+        return replace(read, outcome=Outcome.OTHER_ALERT, alert=alert, text=text)
     if len(rest) >= 3:
         header = 2 if rest[0] & 0x80 else 3
         end = header + (int.from_bytes(rest[:2], "big") & (0x7FFF if header == 2 else 0x3FFF))

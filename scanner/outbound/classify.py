@@ -202,17 +202,21 @@ class Client:
 
     def _is_dropped(self, form: _Form, tests: Sequence[Arrival]) -> bool:
         """Whether the form was refused without a word so often, and so regularly, that chance can't explain it."""
-        own = [test for test in tests if test.outcome is not Outcome.CUT_OFF]
+        # Only where the certificate was accepted too: a client may refuse one by hanging up.
+        controls = [arrival for arrival in form.arrivals if arrival.outcome is Outcome.COMPLETED]
+        if not controls:
+            return False
+        # What came after the last of them proves nothing yet, and takes nothing back.
+        own = [
+            test
+            for test in tests
+            if test.outcome is not Outcome.CUT_OFF
+            and (test.outcome not in WORDLESS or order_of(test) < order_of(controls[-1]))
+        ]
         outcomes = {test.outcome for test in own}
         if len(own) < _WORDLESS_NEEDED or len(outcomes) != 1 or not outcomes <= WORDLESS:
             return False
-        # Only where the certificate was accepted too: a client may refuse one by hanging up.
-        controls = [arrival for arrival in form.arrivals if arrival.outcome is Outcome.COMPLETED]
-        if (
-            not controls
-            or not order_of(controls[0]) < order_of(own[0])
-            or not order_of(own[-1]) < order_of(controls[-1])
-        ):
+        if not order_of(controls[0]) < order_of(own[0]):
             return False
         accepted = {arrival.answered for arrival in form.arrivals if arrival.has_accepted}
         # The same end where the version was accepted at another time: trouble on the way.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,10 +45,6 @@ def gnutls_cli(versions: Versions, *, trusts: bool = True) -> ClientKind:
     )
 
 
-_WGET = requirements.Requirement(name="wget", command="wget", debian=("wget",))
-_LIBRARY = Path(f"/usr/lib/{os.uname().machine}-linux-gnu/libnss_wrapper.so")
-# wget can be told a name's address by the system's resolver only.
-_NSS_WRAPPER = requirements.Requirement(name="nss_wrapper", file=_LIBRARY, debian=("libnss-wrapper",))
 _WGET_PROTOCOLS = {"TLSv1": _ALL_TLS, "TLSv1_1": from_to(TLS1_1, TLS1_3), "TLSv1_2": from_to(TLS1_2, TLS1_3)}
 
 
@@ -65,7 +60,7 @@ def wget(versions: Versions, *, protocol: str | None = None, trusts: bool = True
     def environment(aim: Aim) -> dict[str, str]:
         hosts = aim.home / "hosts"
         hosts.write_text(f"{aim.address} {aim.server_name}\n")
-        return {"LD_PRELOAD": str(_LIBRARY), "NSS_WRAPPER_HOSTS": str(hosts)}
+        return {"LD_PRELOAD": str(requirements.NSS_WRAPPER.file), "NSS_WRAPPER_HOSTS": str(hosts)}
 
     return ClientKind(
         name=short_name("wget-priority" if protocol is None else "wget", versions, trusts=trusts),
@@ -74,7 +69,8 @@ def wget(versions: Versions, *, protocol: str | None = None, trusts: bool = True
         offers=versions,
         trusts=trusts,
         config=option,
-        requires=(_WGET, _NSS_WRAPPER),
+        # It can be told a name's address by the system's resolver only.
+        requires=(requirements.WGET, requirements.NSS_WRAPPER),
         command=command,
         environment=environment,
         completed=r"(?m)^HTTP request sent",

@@ -15,6 +15,7 @@ from scanner.model.verdicts import State
 from scanner.model.versions import ALL_VERSIONS
 from scanner.outbound.results import judge_outbound
 from tests.clients import CLIENTS, present_clients, run
+from tests.lab.model import SSL3
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
@@ -87,6 +88,15 @@ def test_listener_learns_what_the_client_is_pinned_to(identity, kind):
 def test_refusals_without_a_word_are_believed_when_there_are_enough(identity, kind):
     exchanges, runs = asyncio.run(_arrivals(kind, identity, _PATIENT[kind.name]))
     _check(kind, exchanges, runs, {})
+
+
+def test_ssl3_below_a_client_s_most_is_completed(identity):
+    """Java, which then sends what SSL 3.0 has not: extended_master_secret, and a length before its secret."""
+    kinds = [kind for kind in present_clients() if kind.name in {"java-ssl3-11", "java-ssl2hello-ssl3-10"}]
+    for kind in kinds:
+        exchanges, _ = asyncio.run(_arrivals(kind, identity, 3))
+        engines = {each.request.version: each.engine for each in exchanges}
+        assert (engines[SSL3].completed, engines[SSL3].error) == (True, None), kind.name
 
 
 def test_what_is_listed_by_name_is_there():

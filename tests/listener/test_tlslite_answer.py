@@ -8,6 +8,7 @@ import pytest
 
 from scanner.listener.answering import open_answer
 from scanner.listener.identity import Identity
+from scanner.listener.tlslite_answer import _without_length
 from scanner.model.versions import TlsVersion
 from scanner.probes.handshake import TlsEngine
 from scanner.tls.client_hello import decode_client_hello
@@ -74,6 +75,51 @@ def test_an_extension_it_would_refuse_is_answered(listener_identity):
     decoded = decode_client_hello(hello)
     assert decoded.maybe_extension(51) == b""
     assert next(open_answer(decoded, TLS1_0, listener_identity).converse(hello))[5] == 2, "a ServerHello"
+
+
+JAVA = bytes.fromhex(
+    "16030200ca010000c6030236d5e4816fe1cd5051e8fa42034e578c62ccc68198a8c49eb472d8585e94d75f00002cc00a"
+    "c014c009c0130039003800330032c005c00fc004c00e0035002fc008c01200160013c003c00d000a00ff010000710000"
+    "002600240000216a6176612d73736c332d31312e636c69656e74732e6578616d706c652e746573740005000501000000"
+    "00000a00160014001d001700180019001e01000101010201030104000b00020100001100090007020004000000000017"
+    "000000230000002b00050403020300"
+)
+"""The hello of Java 17 with SSLv3 and TLSv1.1, recorded: it carries extended_master_secret (23)."""
+
+
+def test_ssl3_is_answered_without_what_it_does_not_have(listener_identity):
+    """RFC 7627 section 4 and RFC 7366 section 2: both are TLS's. With the first, tlslite-ng fails."""
+    hello = decode_client_hello(JAVA)
+    assert (hello.maybe_extension(23), hello.maybe_extension(11)) == (b"", b"\x01\x00")
+    for version, extensions in ((SSL3, {0xFF01}), (TLS1_1, {0xFF01, 23, 11})):
+        sent = next(open_answer(hello, version, listener_identity).converse(JAVA))
+        message = sent[5 : 5 + 4 + int.from_bytes(sent[6:9], "big")]
+        rest = message[4 + 2 + 32 :]
+        at = 1 + rest[0] + 2 + 1
+        end = at + 2 + int.from_bytes(rest[at : at + 2], "big")
+        at += 2
+        found = set()
+        while at < end:
+            found.add(int.from_bytes(rest[at : at + 2], "big"))
+            at += 4 + int.from_bytes(rest[at + 2 : at + 4], "big")
+        assert found == extensions, version
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        # SSL 3.0 has no length before the encrypted secret (RFC 6101 section 5.6.7.1); some write one
+        (b"\x01\x00" + bytes(256), bytes(256)),
+        (b"\x02\x00" + bytes(512), bytes(512)),
+        (bytes(256), bytes(256)),
+        (b"\x00\xfe" + bytes(254), b"\x00\xfe" + bytes(254)),
+        (b"\x01\x01" + bytes(256), b"\x01\x01" + bytes(256)),
+        (b"\x00\x00", b""),
+        (b"", b""),
+    ],
+)
+def test_a_length_before_the_secret_is_left_out(sent, read):
+    assert _without_length(bytearray(sent)) == read
 
 
 def extensions_of(body):

@@ -174,6 +174,14 @@ def test_ssl2_errors(code, expected):
     assert outcome(ssl2_hello_bytes() + error, ssl2_answer(), version=SSL2) is expected
 
 
+def test_tls_alert_after_an_ssl2_answer_is_read_as_one():
+    """As Java sends it: a TLS record, whose first bytes would be the length of an SSLv2 record."""
+    found = read_arrival(exchange(ssl2_hello_bytes() + bytes.fromhex("15030100 02020a"), ssl2_answer(), version=SSL2))
+    assert (found.outcome, found.alert) == (Outcome.OTHER_ALERT, 10)
+    assert "unexpected_message(10)" in found.text
+    assert "SSLv2 ERROR" not in found.text
+
+
 def test_ssl2_bytes_of_another_kind_are_odd():
     assert outcome(ssl2_hello_bytes() + b"\x80\x03\x09\x00\x00", ssl2_answer(), version=SSL2) is Outcome.ODD
 

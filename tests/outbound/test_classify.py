@@ -118,6 +118,11 @@ GOOD = (PLAIN, V12, "completed")
         *[(V10, [GOOD, *[(PLAIN, V10, end)] * 5, GOOD], U) for end in ("close", "reset")],
         (V10, [*[(PLAIN, V10, "close")] * 6, GOOD], U),
         (V10, [GOOD, *[(PLAIN, V10, "close")] * 6], U),
+        # ... and what follows the last of these neither counts nor takes back what was proven
+        (V10, [GOOD, *[(PLAIN, V10, "close")] * 6, GOOD, (PLAIN, V10, "close")], D),
+        (V10, [GOOD, *[(PLAIN, V10, "close")] * 5, GOOD, (PLAIN, V10, "close")], U),
+        (V10, [GOOD, *[(PLAIN, V10, "close")] * 6, GOOD, (PLAIN, V10, "silent")], U),
+        (V10, [GOOD, *[(PLAIN, V10, "close")] * 6, GOOD, (PLAIN, V10, "completed")], E),
         (V10, [GOOD, *[(PLAIN, V10, "close")] * 3, *[(PLAIN, V10, "reset")] * 3, GOOD], U),
         (V10, [GOOD, *[(PLAIN, V10, "close")] * 6, (PLAIN, V10, "silent"), GOOD], U),
         (V10, [(OTHER, V12, "completed"), *[(PLAIN, V10, "close")] * 6, (OTHER, V12, "completed")], U),

@@ -47,9 +47,14 @@ def judge_destination(
         )
     if direct and any(certificate.sha256 in direct_leaves for certificate in certificates):
         return PathKind.UNKNOWN, "some connections showed the destination's certificate and some another"
+    if {certificate.issuer for certificate in private} <= {certificate.issuer for certificate in direct}:
+        return (
+            PathKind.UNKNOWN,
+            f"the certificate is another one than without the proxy, but from the same issuer ({issuer})",
+        )
     if direct:
         return PathKind.RE_ENCRYPTS, f"the certificate is from {issuer}; without the proxy another one is seen"
-    if maybe_entra(name) is not None:
+    if maybe_entra(name) is not None and all(certificate.trust for certificate in private):
         return PathKind.RE_ENCRYPTS, f"the certificate is from {issuer}, which no public trust store knows"
     return PathKind.UNKNOWN, f"the certificate is from {issuer}, and there was no way without the proxy to compare with"
 

@@ -90,6 +90,23 @@ class Passage:
         found = (decode_client_hello(arrival.received) for arrival in self.arrivals)
         return tuple(hello for hello in found if isinstance(hello, ClientHello))
 
+    @property
+    def own_hellos(self) -> tuple[ClientHello, ...]:
+        """Those among them that the proxy made itself: one that it copied from us says nothing of its own client."""
+        sent = self.sent_hello
+        return tuple(hello for hello in self.hellos if sent is None or hello.message != sent.message)
+
+    @property
+    def own_arrivals(self) -> tuple[Exchange, ...]:
+        """The arrivals but for those with a hello of ours."""
+        copied = None if self.sent_hello is None else self.sent_hello.message
+        return tuple(
+            arrival
+            for arrival in self.arrivals
+            for hello in [decode_client_hello(arrival.received)]
+            if not isinstance(hello, ClientHello) or hello.message != copied
+        )
+
     @cached_property
     def sent_hello(self) -> ClientHello | None:
         """The hello that was sent."""
@@ -107,10 +124,14 @@ class Passage:
         """Whether the ServerHello or certificate that came back is the listener's; None where that is not known."""
         seen = _server_random(self.question.received)
         made = {random for arrival in self.arrivals if (random := _server_random(arrival.sent)) is not None}
-        if seen is not None and made:
-            return seen in made
         leaf = _leaf(self.question)
         leaves = {own for arrival in self.arrivals if (own := _leaf(arrival)) is not None}
+        if seen is not None and made:
+            if seen in made:
+                return True
+            # The listener's own certificate came back, so the session was with it: what arrived is a connection beside
+            # it, by which some proxies look at a server first, and the session's own is not among the arrivals.
+            return None if leaf in leaves else False
         return leaf in leaves if leaf is not None and leaves else None
 
     @cached_property
@@ -230,7 +251,7 @@ def group_variants(passages: Sequence[Passage]) -> tuple[tuple[TlsVersion | None
     """Return the forms of our hello, those together for which the proxy's own hello is the same."""
     groups: dict[frozenset[str], list[TlsVersion | None]] = {}
     for variant in VARIANTS:
-        forms = {form_of(hello) for passage in passages if passage.variant is variant for hello in passage.hellos}
+        forms = {form_of(hello) for passage in passages if passage.variant is variant for hello in passage.own_hellos}
         if forms:
             groups.setdefault(frozenset(forms), []).append(variant)
     return tuple(map(tuple, groups.values()))
@@ -245,7 +266,7 @@ def _maybe_question(
     """Return what to ask next of a version that the proxy may offer for these forms of our hello."""
     answer = Answer.for_version(version)
     own = [passage for passage in passages if passage.variant in group and passage.token is not None]
-    may_offer = any(hello.may_offer(version) is not False for passage in own for hello in passage.hellos)
+    may_offer = any(hello.may_offer(version) is not False for passage in own for hello in passage.own_hellos)
     if not may_offer or version in settled:
         return None
     variant = next(iter(group))

@@ -12,6 +12,7 @@ from scanner.model.exchange import VERSION_PROBES, Exchange, Probe
 from scanner.model.outbound import OutboundResult, PathKind, PathResult
 from scanner.model.runs import Check, EndpointResult, HostRecord, Run
 from scanner.model.subjects import Direction, Endpoint, Target, Upgrade
+from scanner.model.verdicts import Verdict
 from scanner.model.versions import TlsVersion
 from scanner.outbound.arrivals import read_arrival
 from scanner.outbound.classify import classify_outbound
@@ -177,7 +178,7 @@ def _judge_listener_path(
     way = judge_way(passages)
     destination = passages[0].question.request.endpoint.destination or ""
     scope = f"{own.locator} to {destination}"
-    arrivals = [read_arrival(each) for passage in passages for each in passage.arrivals]
+    arrivals = [read_arrival(each) for passage in passages for each in passage.own_arrivals]
     upstream = merge_arrivals(
         record.target.host,
         scope,
@@ -186,6 +187,8 @@ def _judge_listener_path(
         run=run,
         stopped=record.stopped,
     )
+    if not any(passage.own_hellos for passage in passages if passage.variant is None):
+        upstream = _without_absence(upstream, run, own)
     if way.kind is not PathKind.RE_ENCRYPTS:
         upstream = _with_reason(upstream, way.kind, way.reason, stopped=record.stopped)
     inner = next(
@@ -237,6 +240,35 @@ def _with_reason(result: OutboundResult, kind: PathKind, reason: str, *, stopped
         replace(verdict, reason=detail, gaps=tuple(map(mend, verdict.gaps))) for verdict in result.verdicts
     )
     return replace(result, verdicts=verdicts, gaps=tuple(map(mend, result.gaps)))
+
+
+_NO_WIDE_HELLO = (
+    "no hello of the proxy's arrived for a client that offers TLS 1.0 to 1.3, "
+    "and it may offer less where its client does"
+)
+
+
+def _without_absence(result: OutboundResult, run: Run, own: Endpoint) -> OutboundResult:
+    """Return the result with what the proxy did not do left open: it was only seen with clients that offer little."""
+
+    def mend(verdict: Verdict) -> Verdict:
+        if verdict.state is not State.DISABLED:
+            return verdict
+        gap = Gap(
+            host=verdict.host,
+            scope=result.scope,
+            direction=Direction.OUTBOUND,
+            version=verdict.version,
+            reason=GapReason.NOT_SEEN,
+            seen_at=run.started_at,
+            origin=Origin(source="proxy-path", source_version=run.tool_version, locator=own.locator, run=run.id),
+            detail=_NO_WIDE_HELLO,
+        )
+        return replace(verdict, state=State.UNKNOWN, supporting=(), reason=_NO_WIDE_HELLO, gaps=(gap,))
+
+    verdicts = tuple(map(mend, result.verdicts))
+    new = tuple(gap for verdict in verdicts for gap in verdict.gaps if gap not in result.gaps)
+    return replace(result, verdicts=verdicts, gaps=(*result.gaps, *new))
 
 
 def _judge_destination_path(
@@ -308,7 +340,7 @@ def _has_answer(result: EndpointResult) -> bool:
 
 def _states(passages: Sequence[Passage]) -> dict[TlsVersion, State]:
     """Return what is known of each version from these passages alone."""
-    arrivals = [read_arrival(each) for passage in passages for each in passage.arrivals]
+    arrivals = [read_arrival(each) for passage in passages for each in passage.own_arrivals]
     if not arrivals:
         return {}
     evidence = classify_outbound("", "", arrivals, run="", tool_version="", asked_at=arrivals[0].at)

@@ -12,15 +12,17 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
+from scanner.listener.limits import ListenerLimits
 from scanner.model.exchange import Exchange
 from scanner.model.runs import HostRecord, Resolution, Run
 from scanner.model.subjects import Role, Target
+from scanner.net.ceiling import apply, plan_ceiling, read_machine
 from scanner.store.packing import pack_record
 from scanner.store.stored import StoredHost, StoreError
 
 if TYPE_CHECKING:
     from scanner.listener.identity import Identity
-    from scanner.listener.limits import Counters, ListenerLimits
+    from scanner.listener.limits import Counters
     from scanner.store import Store
 
 COMMAND = "listen"
@@ -96,6 +98,11 @@ async def listen(
     """
     from scanner.listener.server import Listener  # noqa: PLC0415  # only where it is used
 
+    limits = limits or ListenerLimits()
+    machine = read_machine()
+    ceiling = plan_ceiling(machine, in_flight=limits.connections, rate=0, processes=1)
+    apply(ceiling)
+    limits = replace(limits, connections=min(limits.connections, ceiling.in_flight))
     recorder = _Recorder(store, run)
     failures: list[StoreError] = []
 

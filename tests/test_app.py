@@ -15,7 +15,7 @@ import pytest
 
 from scanner import app, sink
 from scanner.app import exit_code, judge_stored
-from scanner.demo import ADFS_NAME, HOSTS, DemoResolver, _write_certificate, running_demo
+from scanner.demo import ADFS_NAME, HOSTS, DemoResolver, write_certificate, running_demo
 from scanner.judge import judge_run, maybe_no_listener
 from scanner.model.evidence import GapReason, State
 from scanner.model.exchange import Probe
@@ -289,7 +289,7 @@ def _serve(address, port, folder, low, high):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_ciphers("ALL:!aNULL:@SECLEVEL=0")
     context.minimum_version, context.maximum_version = low, high
-    context.load_cert_chain(_write_certificate("both.example.test", folder))
+    context.load_cert_chain(write_certificate("both.example.test", folder))
 
     async def close(_reader, writer):
         writer.close()

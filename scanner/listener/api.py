@@ -155,7 +155,7 @@ def open_api_context(leaf: Leaf) -> ssl.SSLContext:
     """
     import ssl  # noqa: PLC0415  # as in ApiSession
 
-    from scanner.listener.openssl_answer import _load as load_leaf  # noqa: PLC0415  # the same
+    from scanner.listener.openssl_answer import load_pem  # noqa: PLC0415  # the same
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -163,7 +163,7 @@ def open_api_context(leaf: Leaf) -> ssl.SSLContext:
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
     context.num_tickets = 0
     context.set_alpn_protocols([ALPN])
-    load_leaf(context.load_cert_chain, leaf.pem)
+    load_pem(context.load_cert_chain, leaf.pem)
     return context
 
 

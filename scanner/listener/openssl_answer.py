@@ -231,9 +231,9 @@ def _make_context(version: ssl.TLSVersion, leaves: tuple[Leaf, ...]) -> ssl.SSLC
     context.num_tickets = 0
     context.set_alpn_protocols(["http/1.1"])
     for leaf in leaves:
-        _load(context.load_cert_chain, leaf.pem)
+        load_pem(context.load_cert_chain, leaf.pem)
     if version is ssl.TLSVersion.TLSv1_2:
-        _load(context.load_dh_params, _dh_params())
+        load_pem(context.load_dh_params, _dh_params())
     return context
 
 
@@ -247,8 +247,8 @@ def _dh_params() -> bytes:
     return parameters.parameter_bytes(Encoding.PEM, ParameterFormat.PKCS3)
 
 
-def _load(load: Callable[[str], None], pem: bytes) -> None:
-    # Python reads these from files only: this one has no name and no disk.
+def load_pem(load: Callable[[str], None], pem: bytes) -> None:
+    """Give PEM text to a method of ssl.SSLContext that takes a file's name: this file has no name and no disk."""
     descriptor = os.memfd_create("identity", os.MFD_CLOEXEC)
     try:
         view = memoryview(pem)

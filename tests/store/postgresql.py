@@ -32,7 +32,7 @@ def absent():
 def _open_way(home):
     """Let the server's own account, which is not root, come to its folder."""
     if os.geteuid() == 0:
-        for path in (home, *home.parents[:2]):
+        for path in (home, *home.parents[: 3 if "popen-gw" in str(home) else 2]):
             path.chmod(0o755)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from scanner import app, sink
 from scanner.app import exit_code, judge_stored
-from scanner.demo import ADFS_NAME, HOSTS, DemoResolver, write_certificate, running_demo
+from scanner.demo import ADFS_NAME, HOSTS, DemoResolver, running_demo, write_certificate
 from scanner.judge import judge_run, maybe_no_listener
 from scanner.model.evidence import GapReason, State
 from scanner.model.exchange import Probe

@@ -526,10 +526,10 @@ class TlsPeer:
     """A real TLS server (Python's ssl over memory) that answers GET from pages, for as many connections as come."""
 
     def __init__(self, folder: Path, pages):
-        from scanner.demo import _write_certificate  # noqa: PLC0415
+        from scanner.demo import write_certificate  # noqa: PLC0415
 
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.load_cert_chain(_write_certificate("sts.example.com", folder))
+        self.context.load_cert_chain(write_certificate("sts.example.com", folder))
         self.pages = pages
         self.requests = []
 

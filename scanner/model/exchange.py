@@ -22,13 +22,14 @@ class Probe(StrEnum):
     HTTP = "http"
     """One HTTP/1.1 request, over TLS or in the clear (scanner.probes.http)."""
     PATH = "path"
-    """A TLS client of our own through a proxy, or straight, to a listener of ours. ``sent`` and ``received`` are the TLS
-    bytes; where the proxy would not open the way, ``received`` is what it said."""
+    """A TLS client of our own through a proxy, or straight, to a listener of ours. ``sent`` and ``received`` are the
+    TLS bytes; where the proxy would not open the way, ``received`` is what it said."""
     LISTENER = "listener"
     """A connection that a host opened to our listener. The roles are swapped: ``received`` are the client's TLS bytes,
     its hello first, ``sent`` are ours. ``endpoint``: the host that is credited, the address it came from, the
-    listener's port, the name it asked for. ``version``: the only one the listener would speak, None where it answered nothing.
-    ``path``: of the HTTP request that followed, if any. ``engine.chain_der``: the listener's own certificate."""
+    listener's port, the name it asked for. ``version``: the only one the listener would speak, None where it answered
+    nothing. ``path``: of the HTTP request that followed, if any. ``engine.chain_der``: the listener's own
+    certificate."""
 
 
 VERSION_PROBES = frozenset({Probe.HELLO, Probe.HANDSHAKE})

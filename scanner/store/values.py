@@ -84,8 +84,9 @@ def decode_target(stored: Unpacked, parts: Mapping[bytes, bytes]) -> Target:
         if part[:1] != _TEMPLATE:
             raise too_new(f"a target of kind {part[:1].hex()}")
         stored = (stored[1], *unpack_packed(part[1:]))
-    host, text, role, ports, optional_ports, server_name, vendor, farm, tags, is_from_range, cloud, locator = stored[:12]
-    (proxy,) = stored[12:] or (None,)
+    first, later = stored[:12], stored[12:]
+    host, text, role, ports, optional_ports, server_name, vendor, farm, tags, is_from_range, cloud, locator = first
+    (proxy,) = later or (None,)
     return Target(
         text=text,
         host=host,

@@ -11,7 +11,7 @@ from cryptography import x509
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scanner.demo import _write_certificate
+from scanner.demo import write_certificate
 from scanner.model.exchange import Ending
 from scanner.model.versions import ALL_VERSIONS
 from scanner.net.network import open_network
@@ -38,7 +38,7 @@ TEXT = bytes(range(256)) * 800
 
 @pytest.fixture(scope="module")
 def identity(tmp_path_factory):
-    return _write_certificate(NAME, tmp_path_factory.mktemp("identity"))
+    return write_certificate(NAME, tmp_path_factory.mktemp("identity"))
 
 
 class MemoryServer:

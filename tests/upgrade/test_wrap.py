@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scanner.demo import _write_certificate
+from scanner.demo import write_certificate
 from scanner.model.subjects import Upgrade
 from scanner.model.versions import TlsVersion
 from scanner.upgrade.auth import ProxyAuth
@@ -155,7 +155,7 @@ class TlsProxy:
 
 @pytest.fixture(scope="module")
 def identity(tmp_path_factory):
-    return _write_certificate("proxy.example", tmp_path_factory.mktemp("identity"))
+    return write_certificate("proxy.example", tmp_path_factory.mktemp("identity"))
 
 
 @pytest.mark.parametrize("size", [16_384, 100])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import pytest
@@ -9,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scanner.entra import entra_endpoints
-from scanner.model.subjects import Role, Target
+from scanner.model.subjects import Role, Target, Upgrade
 from scanner.target_parser import SECTIONS, TargetRange
-from scanner.targets import parse_arguments, parse_targets
+from scanner.targets import parse_arguments, parse_targets, render_targets
 
 
 def _one(text: str) -> Target:
@@ -278,3 +279,54 @@ def test_parsing_never_raises_on_what_nearly_is_a_target(text):
             assert error.problem
             assert error.mend
             assert re.match(r"t\.txt:[0-9]+: |argument 1: |argument 1:", str(error))
+
+
+# Forward proxies
+
+
+@pytest.mark.parametrize(
+    ("line", "proxy", "host", "ports"),
+    [
+        ("proxy.example.com:3128", None, "proxy.example.com", (3128,)),
+        ("proxy.example.com", None, "proxy.example.com", (443,)),
+        ("http://proxy.example.com:3128", Upgrade.HTTP_CONNECT, "proxy.example.com", (3128,)),
+        ("HTTP://proxy.example.com:3128/", Upgrade.HTTP_CONNECT, "proxy.example.com", (3128,)),
+        ("https://proxy.example.com:8443", Upgrade.HTTPS_CONNECT, "proxy.example.com", (8443,)),
+        ("socks5://192.0.2.7:1081", Upgrade.SOCKS5, "192.0.2.7", (1081,)),
+        ("socks5://[2001:db8::7]:1081", Upgrade.SOCKS5, "2001:db8::7", (1081,)),
+        # The schemes' own ports: RFC 9110 sections 4.2.1 and 4.2.2, RFC 1928 section 3
+        ("http://proxy.example.com", Upgrade.HTTP_CONNECT, "proxy.example.com", (80,)),
+        ("https://proxy.example.com", Upgrade.HTTPS_CONNECT, "proxy.example.com", (443,)),
+        ("socks5://proxy.example.com", Upgrade.SOCKS5, "proxy.example.com", (1080,)),
+    ],
+)
+def test_a_proxys_url_says_how_it_is_spoken_to(line, proxy, host, ports):
+    target = _one(f"[proxies]\n{line}")
+    assert (target.proxy, target.host, target.ports, target.optional_ports) == (proxy, host, ports, ())
+    (again,) = parse_targets(render_targets([target]), source="again").targets
+    assert dataclasses.replace(again, text="", locator="") == dataclasses.replace(target, text="", locator="")
+
+
+@pytest.mark.parametrize("section", ["endpoints", "adfs", "reverse-proxies", "servers", "ranges"])
+def test_only_forward_proxies_are_spoken_to_before_tls(section):
+    for line in ("http://h.example.com:8080", "socks5://h.example.com"):
+        (error,) = parse_targets(f"[{section}]\n{line}", source="t").errors
+        assert error.mend
+    assert _one(f"[{section if section != 'ranges' else 'servers'}]\nhttps://h.example.com").proxy is None
+
+
+@pytest.mark.parametrize(
+    "line", ["ftp://p.example.com", "socks4://p.example.com", "socks5h://p.example.com", "socks5://"]
+)
+def test_other_ways_to_speak_to_a_proxy_are_told(line):
+    parsed = parse_targets(f"[proxies]\n{line}", source="t")
+    assert parsed.targets == ()
+    assert len(parsed.errors) == 1
+
+
+def test_a_password_in_a_proxys_url_is_not_taken_and_not_shown():
+    parsed = parse_targets("[proxies]\nhttp://user:hunter2@proxy.example.com:3128", source="t")
+    shown = repr(parsed) + "".join(map(str, parsed.errors))
+    assert "hunter2" not in shown
+    assert parsed.targets == ()
+    assert len(parsed.errors) == 1

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from scanner.model.exchange import Ending, EngineReport, Exchange, HelloVariant, Probe, ProbeRequest
 from scanner.model.runs import HostRecord, Resolution, Run
-from scanner.model.subjects import Endpoint, Role, Target
+from scanner.model.subjects import Endpoint, Role, Target, Upgrade
 from scanner.model.versions import TlsVersion
 
 BEGUN_AT = datetime(2026, 11, 23, 16, 7, 0, 123456, tzinfo=UTC)
@@ -126,6 +126,37 @@ BARE_RECORD = HostRecord(
     endpoints=(),
     exchanges=(),
 )
+
+WAY = Endpoint(host="proxy.example.com", address="192.0.2.3", port=3128, server_name="p-00-any.tls-probe.invalid",
+               upgrade=Upgrade.SOCKS5, destination="[2001:db8::1]:443")  # fmt: skip
+CAME = Endpoint(host="proxy.example.com", address="192.0.2.4", port=443, server_name="p-00-any.tls-probe.invalid")
+PROXY_RECORD = HostRecord(
+    target=Target(text="socks5://proxy.example.com:3128", host="proxy.example.com", role=Role.PROXY, ports=(3128,),
+                  proxy=Upgrade.SOCKS5),
+    resolution=Resolution(addresses=("192.0.2.3",)),
+    endpoints=(replace(WAY, upgrade=Upgrade.NONE, destination=None), WAY),
+    exchanges=(
+        Exchange(
+            request=ProbeRequest(id=1, probe=Probe.PATH, endpoint=WAY, version=None),
+            started_at=BEGUN_AT, sent=b"\x16\x03\x01" + bytes(300), received=b"\x16\x03\x03" * 30,
+            ending=Ending.COMPLETE, elapsed_s=0.25,
+            engine=EngineReport(engine="nassl", completed=True, chain_der=(b"leaf", b"root")),
+        ),
+        Exchange(
+            request=ProbeRequest(id=2, probe=Probe.LISTENER, endpoint=CAME, version=TlsVersion.TLS1_3, path="/p/x/"),
+            started_at=BEGUN_AT + timedelta(seconds=1), sent=b"\x16\x03\x03" * 30,
+            received=b"\x16\x03\x01" + bytes(300),
+            ending=Ending.PEER_CLOSED, elapsed_s=0.125,
+            engine=EngineReport(engine="OpenSSL", completed=False, chain_der=(b"leaf",), error="received alert 48 (x)"),
+        ),
+        Exchange(
+            request=ProbeRequest(id=3, probe=Probe.HELLO, endpoint=WAY, version=TlsVersion.TLS1_2,
+                                 variant=HelloVariant.BROAD),
+            started_at=BEGUN_AT + timedelta(seconds=2), sent=b"", received=b"HTTP/1.1 403 Forbidden\r\n\r\n",
+            ending=Ending.UPGRADE_DECLINED, elapsed_s=0.5, os_error="403 Forbidden",
+        ),
+    ),
+)  # fmt: skip
 
 HELLOS = [
     (TlsVersion.from_label(label), HelloVariant(variant), server_name, bytes.fromhex(hello))

@@ -18,6 +18,7 @@ from tests.store.samples import (
     BARE_RECORD,
     BEGUN_AT,
     FULL_RECORD,
+    PROXY_RECORD,
     arbitrary,
     arbitrary_records,
     make_hello_record,
@@ -25,7 +26,7 @@ from tests.store.samples import (
     make_run,
 )
 
-RECORDS = (FULL_RECORD, BARE_RECORD, make_record(1), make_record(2), make_record(3))
+RECORDS = (FULL_RECORD, BARE_RECORD, PROXY_RECORD, make_record(1), make_record(2), make_record(3))
 
 
 @pytest.fixture

@@ -17,7 +17,14 @@ from scanner.store.stored import Kept
 from scanner.sweep.rows import exchange_of_row
 from scanner.tls.reply import ServerHello
 from scanner.tls.retry import maybe_second_hello
-from tests.store.samples import BARE_RECORD, FULL_RECORD, arbitrary_records, make_hello_record, make_record
+from tests.store.samples import (
+    BARE_RECORD,
+    FULL_RECORD,
+    PROXY_RECORD,
+    arbitrary_records,
+    make_hello_record,
+    make_record,
+)
 from tests.store.test_replies import CHANGE, RETRY, SECOND, record, replies, server_hello
 from tests.store.unpacked import unpack_host
 
@@ -41,7 +48,8 @@ def record_of_rows(target, endpoints, rows, *, settings, stopped=None):
 @pytest.mark.parametrize(
     "record",
     [
-        FULL_RECORD, BARE_RECORD, make_record(1), make_hello_record(None), make_hello_record("sts.example.com"),
+        FULL_RECORD, BARE_RECORD, PROXY_RECORD, make_record(1), make_hello_record(None),
+        make_hello_record("sts.example.com"),
         make_hello_record("sts.example.com", is_from_range=False), make_hello_record(None, received=b"x" * 70_000),
     ],
 )  # fmt: skip

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scanner.model.exchange import Ending
-from scanner.model.subjects import Endpoint, Role
+from scanner.model.subjects import Endpoint, Role, Upgrade
 from scanner.model.versions import TlsVersion
 from scanner.store import StoreError
 from scanner.store.hello_forms import digest_of
@@ -80,6 +80,8 @@ def test_resolution_survives():
     [
         {}, {"host": "b.example"}, {"address": "2001:db8::1"}, {"address": "192.0.2.200"}, {"port": 1},
         {"server_name": None}, {"server_name": "b.example"}, {"is_optional": True},
+        {"upgrade": Upgrade.HTTP_CONNECT}, {"destination": "login.example.com:443"},
+        {"upgrade": Upgrade.SOCKS5, "destination": "[2001:db8::1]:443", "server_name": None},
     ],
 )  # fmt: skip
 def test_endpoint_survives(changes):
@@ -91,8 +93,30 @@ def test_endpoint_survives(changes):
     assert decode_endpoint(tuple(stored) if isinstance(stored, list) else stored, *where) == endpoint
 
 
+@pytest.mark.parametrize("proxy", [None, *Upgrade])
+@pytest.mark.parametrize("is_from_range", [False, True])
+def test_how_a_proxy_is_spoken_to_survives(proxy, is_from_range):
+    target = replace(FULL_RECORD.target, role=Role.PROXY, proxy=proxy, is_from_range=is_from_range)
+    stored, part = encode_target(target)
+    assert decode_target(tuple(stored), {} if part is None else {digest_of(part): part}) == target
+
+
+def test_what_older_versions_stored_is_read_and_is_written_as_they_did():
+    """Written out by hand, after what version 0.1.0 stored: neither a proxy's kind nor a destination."""
+    old_target = ("h.example", "h.example", "proxy", (3128,), (), None, None, None, (), False, None, "t.txt:1")
+    target = decode_target(old_target, {})
+    assert (target.host, target.role, target.ports, target.proxy) == ("h.example", Role.PROXY, (3128,), None)
+    assert encode_target(target) == (list(old_target), None)
+    old_endpoint = (None, "192.0.2.200", 443, None, "none", True)
+    where = ("sts.example.com", FULL_RECORD.resolution, "sts.example.com")
+    endpoint = decode_endpoint(old_endpoint, *where)
+    assert (endpoint.address, endpoint.upgrade, endpoint.destination) == ("192.0.2.200", Upgrade.NONE, None)
+    assert encode_endpoint(endpoint, *where) == list(old_endpoint)
+
+
 def test_what_only_a_newer_version_knows_is_a_store_error():
     for act in (
+        lambda: decode_member(Upgrade, "carrier-pigeon"),
         lambda: decode_member(Role, "oracle"),
         lambda: decode_version("TLS1.4"),
         lambda: decode_ending(len(Ending)),

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scanner.exclusions import Exclude
-from scanner.model.subjects import Role, Target
+from scanner.model.subjects import Role, Target, Upgrade
 from scanner.sweep.plan import TargetPlan, decode_plan, plan_targets, public_address_count
 from scanner.sweep.space import Space, SweepRange
 from scanner.targets import TargetsError, parse_arguments, parse_excludes, parse_targets
@@ -115,7 +115,17 @@ _TARGETS = st.builds(
     is_from_range=st.booleans(),
     cloud=st.none() | st.just("global"),
     locator=st.sampled_from(["argument", "t.txt:2"]),
+    proxy=st.none() | st.sampled_from(Upgrade),
 )
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "socks5", None])
+def test_how_a_proxy_is_spoken_to_is_read_back_and_is_part_of_what_is_scanned(scheme):
+    plan = _plan(f"[proxies]\n{scheme}://proxy.example.com:3128" if scheme else "[proxies]\nproxy.example.com:3128")
+    assert decode_plan(plan.encode()) == plan
+    others = [_plan(f"[proxies]\n{other}://proxy.example.com:3128") for other in ("http", "https", "socks5")]
+    same = [other for other in others if other.digest == plan.digest]
+    assert len(same) == (scheme is not None)
 
 
 @st.composite

@@ -5,11 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from scanner import __version__
+from scanner import __version__, listening
 from scanner.entra import Cloud
+from scanner.listener import ladder
+from scanner.listener.limits import ListenerLimits
 from scanner.model.evidence import GapReason
 from scanner.model.subjects import Role
+from scanner.outbound import classify, paths, results
+from scanner.outbound.methods import METHODS
 from scanner.policy import policy_ids
+from scanner.triggers import Kind
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = {
@@ -136,9 +141,63 @@ def test_every_reason_for_a_gap_is_explained(reason):
     assert f"| `{reason.value}` | " in PAGES["docs/json-report.md"]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("wordless refusals of a version by one form of hello", classify._WORDLESS_NEEDED),
+        ("refusals in words where a form of hello contradicts itself", classify._WORDS_NEEDED_WHEN_INCONSISTENT),
+        ("refusals in words where a client comes again with less", classify._WORDS_NEEDED_WHEN_RETRYING),
+        ("hellos that show a highest version below TLS 1.2", classify._OLD_CEILINGS_NEEDED),
+        (
+            "seconds within which a connection may be the next try of a failed one",
+            classify._RETRY_WITHIN.total_seconds(),
+        ),
+        ("connections with the best version before all are tried again", ladder.RESTS),
+        ("a proxy's refusals to open the way, of any form of hello", paths._SPOKEN_DECLINES),
+        ("questions through a proxy that bring nothing, of one kind", paths._MOST_TRIES),
+        ("questions through a proxy about a version without a word", paths._MOST_TRIES_WORDLESS),
+        ("names without a token told apart for one address", results.MOST_NAMES),
+        ("connections of one host that are judged", listening.MOST_JUDGED),
+    ],
+)
+def test_the_method_page_has_the_outbound_numbers(name, value):
+    assert f"| {name} | {value:g} |" in PAGES["docs/method.md"]
+
+
+LIMITS = ListenerLimits()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("connections open at a time", LIMITS.connections),
+        ("connections open at a time from one address", LIMITS.per_address),
+        ("hellos answered at a time", LIMITS.answers),
+        ("seconds for the whole hello", LIMITS.hello_s),
+        ("seconds for the whole connection", LIMITS.whole_s),
+        ("bytes kept each way", LIMITS.bytes_each_way),
+        (
+            "recorded a minute from one address that sends no hello",
+            LIMITS.other_per_address * 60 / LIMITS.other_window_s,
+        ),
+        ("connections of one host that are judged", listening.MOST_JUDGED),
+    ],
+)
+def test_the_outbound_page_has_the_listeners_bounds(name, value):
+    assert f"| {name} | {value:,.0f} |" in PAGES["docs/outbound.md"]
+
+
+def test_every_outbound_method_and_kind_of_trigger_is_documented():
+    text = PAGES["docs/outbound.md"]
+    assert [method for method in METHODS if f"`{method}`" not in text] == []
+    assert [
+        kind for kind in Kind if f"`{kind.value}`" not in text or f"`{kind.value}`" not in PAGES["docs/cli.md"]
+    ] == []
+
+
 def test_every_environment_variable_is_documented():
     source = "\n".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "scanner").rglob("*.py"))
-    for name in set(re.findall(r"\bENTRA_TLS_[A-Z]+\b", source)):
+    for name in set(re.findall(r"\bENTRA_TLS_[A-Z_]+\b", source)):
         assert f"`{name}`" in PAGES["docs/cli.md"]
 
 

@@ -31,7 +31,9 @@ from scanner.store.stored import KeepBytes
 from scanner.sweep.plan import TargetPlan
 from scanner.sweep.space import Space
 from scanner.upgrade.credentials import Credentials, ProxyCredentials
-from tests.proxies.model import Side, running
+from tests.lab.model import TLS1_0, TLS1_1, TLS1_2, TLS1_3
+from tests.proxies.model import NOT_DETERMINABLE, Side, running, versions
+from tests.proxies.origin import open_origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from scanner.model.versions import TlsVersion
     from tests.proxies.certs import ProxyCertificates
     from tests.proxies.model import ProxyKind, RunningProxy
+    from tests.proxies.origin import Origin
 
 _METHODS = ("nginx", "haproxy", "apache", "squid")
 """Products with a method of their own (scanner.outbound.methods)."""
@@ -51,6 +54,8 @@ _MOST_TRIGGERS_COUNT = 16
 _QUIET_S = 2.0
 """How long a proxy may take to come back to the listener before it is asked again."""
 _POLICY = "entra-drs"
+_ORIGIN = (TLS1_0, TLS1_1, TLS1_2, TLS1_3)
+"""What the registration endpoint speaks, which a tunnel leads to."""
 
 _PASSED_ON = "the proxy takes an SSL 2.0 hello for no TLS and passes it on: what comes back is the origin's"
 _NO_ANSWER = "a way that was called open, or a hello, is met with nothing: it may be a fault of the moment"
@@ -62,7 +67,6 @@ UNSETTLED: dict[str, dict[str, str]] = dict.fromkeys(
     (
         "mitmproxy-default",
         "mitmproxy-10-13",
-        "mitmproxy-10-11",
         "mitmproxy-12-only",
         "mitmproxy-server-10-11",
         "mitmproxy-server-13-only",
@@ -79,9 +83,13 @@ UNSETTLED |= {
         "mirrors": "only a hello with TLS 1.3 gets in: there is no other form to compare with",
     },
     "mitmproxy-verifies": {**_MITMPROXY_SSL2, "outbound TLS1.2": _DISTRUSTS, "outbound TLS1.3": _DISTRUSTS},
-    "squid-terminate": {"path": _NO_ANSWER},
+    "squid-terminate": {"path": _NO_ANSWER, "destination": _NO_ANSWER},
+    "mitmproxy-10-11": {
+        **_MITMPROXY_SSL2,
+        "destination": "the certificate is seen in handshakes, which are in TLS 1.2 and 1.3 where none is confirmed",
+    },
 }
-UNSETTLED |= {f"scripted-{deed}": {"path": _NO_ANSWER} for deed in _SILENT}
+UNSETTLED |= {f"scripted-{deed}": {"path": _NO_ANSWER, "destination": _NO_ANSWER} for deed in _SILENT}
 """What can't be told of a proxy though it is known here, with the reason: by its name and what was asked."""
 
 
@@ -116,8 +124,11 @@ def ask(
         compared = asyncio.run(_trigger(kind, certificates, identity))
     else:
         port = _free_port()
-        with running(kind, certificates=certificates, allowed_ports=(port,)) as proxy:
-            compared = asyncio.run(_scan(kind, proxy, port, folder, confirm))
+        with (
+            open_origin(certificates, *_ORIGIN) as origin,
+            running(kind, certificates=certificates, allowed_ports=(port, origin.port)) as proxy,
+        ):
+            compared = asyncio.run(_scan(proxy, origin, port, folder, confirm))
     compared.took_s = time.monotonic() - began_at
     return compared
 
@@ -140,8 +151,11 @@ def _free_port() -> int:
         return free.getsockname()[1]
 
 
-async def _scan(kind: ProxyKind, proxy: RunningProxy, port: int, folder: Path, confirm: Confirm) -> Compared:
+async def _scan(proxy: RunningProxy, origin: Origin, port: int, folder: Path, confirm: Confirm) -> Compared:
+    """Scan the proxy with a listener of the scan's own on this port, and the origin as a registration endpoint."""
+    kind = proxy.kind
     target = Target(text=kind.name, host=proxy.address, role=Role.PROXY, ports=(proxy.port,), proxy=proxy.upgrade)
+    endpoint = Target(text="origin", host=origin.address, role=Role.ENDPOINT, ports=(origin.port,))
     options = ScanOptions(
         # What says nothing at all is waited for in every question.
         timeout_s=1.0 if kind.name.startswith("scripted-") else 5.0,
@@ -155,7 +169,7 @@ async def _scan(kind: ProxyKind, proxy: RunningProxy, port: int, folder: Path, c
     records: dict[int, HostRecord] = {}
     with open_store(str(folder / f"{kind.name}-{port}.db")) as store:
         results = await scan_plan(
-            TargetPlan(named=(target,), space=Space(())),
+            TargetPlan(named=(target, endpoint), space=Space(())),
             options,
             store=store,
             secrets_of=Secrets(proxies=ProxyCredentials(otherwise=known)),
@@ -165,7 +179,7 @@ async def _scan(kind: ProxyKind, proxy: RunningProxy, port: int, folder: Path, c
             run = results._run
             written = ["".join(render_json(results)), "".join(render_html(results))]
         stored, checkpoint = store.load_run(run.id), store.load_checkpoint(run.id)
-    assert stored.hosts == (records[0],), "what is stored is not what was learned"
+    assert stored.hosts == (records[0], records[1]), "what is stored is not what was learned"
     judged, _ = judge_record(run, stored.hosts[0], read_policy(_POLICY))
     compared = Compared(name=kind.name, connections_count=len(records[0].exchanges))
     # Pickled, the record's bytes are there as they are.
@@ -177,11 +191,15 @@ async def _scan(kind: ProxyKind, proxy: RunningProxy, port: int, folder: Path, c
 
 def _compare_forward(kind: ProxyKind, judged: HostResult, compared: Compared) -> None:
     expected = kind.expected
-    path = next(iter(judged.paths), None)
-    if path is None:
-        compared.wrong.append("no path was judged")
+    if [path.is_listener for path in judged.paths] != [True, False]:
+        compared.wrong.append(f"paths: {[path.destination for path in judged.paths]}")
         return
-    _compare_path(kind, path, compared)
+    path, destination = judged.paths
+    _compare_path("path", kind, path, compared)
+    _compare_mirroring(kind, path, compared)
+    _compare_path("destination", kind, destination, compared)
+    through = {PathKind.RE_ENCRYPTS: expected.inbound, PathKind.TUNNEL: versions(*_ORIGIN)}
+    _compare("through", through.get(expected.path, NOT_DETERMINABLE), destination.verdicts, compared)
     outbound = [verdict for verdict in judged.verdicts if verdict.direction is Direction.OUTBOUND]
     _compare("outbound", expected.outbound, outbound, compared)
     _compare("interception", expected.inbound, path.verdicts, compared)
@@ -193,16 +211,20 @@ def _compare_forward(kind: ProxyKind, judged: HostResult, compared: Compared) ->
         _compare("front", expected.front, own, compared)
 
 
-def _compare_path(kind: ProxyKind, path: PathResult, compared: Compared) -> None:
+def _compare_path(name: str, kind: ProxyKind, path: PathResult, compared: Compared) -> None:
     expected = kind.expected
     # A way that nobody opens, or in which nothing comes through, may also stay unknown, with the reason.
     may_be = {expected.path, PathKind.UNKNOWN}
     if path.kind not in may_be or not path.reason:
-        compared.wrong.append(f"path: {path.kind.value} ({path.reason}), in truth {expected.path.value}")
+        compared.wrong.append(f"{name}: {path.kind.value} ({path.reason}), in truth {expected.path.value}")
     elif path.kind is PathKind.UNKNOWN:
-        compared.unknown["path"] = path.reason
+        compared.unknown[name] = path.reason
     else:
         compared.settled_count += 1
+
+
+def _compare_mirroring(kind: ProxyKind, path: PathResult, compared: Compared) -> None:
+    expected = kind.expected
     if expected.mirrors is None:
         return
     told = {Mirroring.MIRRORS: True, Mirroring.INDEPENDENT: False, Mirroring.UNKNOWN: None}[path.mirroring]

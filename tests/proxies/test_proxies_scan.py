@@ -17,6 +17,7 @@ pytestmark = [
     pytest.mark.lab,
     # The first test pays for all: two are asked at a time.
     pytest.mark.timeout(280),
+    pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1:DeprecationWarning"),
 ]
 
 _WORKERS_COUNT = 2

@@ -252,6 +252,10 @@ async def _scan(
 def load_resumable(store: Store, reference: str) -> tuple[str, TargetPlan, ScanOptions]:
     """Return (id, plan, options) of a stored run that can be gone on with. Raises StoreError."""
     checkpoint = store.load_checkpoint(reference, below=0)
+    if checkpoint.run.command == listening.COMMAND:
+        raise StoreError(
+            f"run {checkpoint.run.id!r} is what a listener saw, and can't be resumed: entra-tls listen begins a new one"
+        )
     try:
         plan, options = decode_plan(checkpoint.plan), decode_options(checkpoint.options)
     except ValueError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import tempfile
 import time
 from collections.abc import Sequence
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _LINES_A_SECOND = 20
 _MOST_NAME_CHARS = 100
+_FIRST_FREE_PORT = 1024  # the usual net.ipv4.ip_unprivileged_port_start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,7 @@ def run_listener(io: ListenIO, *, policy_id: str) -> tuple[Results, str | None]:
         try:
             binds = [parse_place(text, needs_address=True) for text in io.binds]
             secret = read_secret(os.environ, io.secret_file)
+            _check_binds(binds)
             identity = _open_identity(io, name)
             db = io.db
             if db is None:
@@ -82,14 +85,21 @@ def run_listener(io: ListenIO, *, policy_id: str) -> tuple[Results, str | None]:
             store = stack.enter_context(open_store(db))
             view = _View(io, identity)
             run = new_listening_run(policy_id)
-            asyncio.run(_listen(run, store, binds=binds, identity=identity, secret=secret, name=name, io=io, view=view))
-            results = judge_stored(store, run.id, spool_folder=maybe_folder(io.db), on_note=print_note)
         except (ListenerError, IdentityError, StoreError) as error:
             fail(str(error))
-        except PermissionError as error:
-            fail(f"can't listen: {error.strerror}; ports below 1024 need CAP_NET_BIND_SERVICE: try --bind 0.0.0.0:8443")
+        except OSError as error:
+            fail(f"can't begin to listen: {error.strerror or error}")
+        try:
+            asyncio.run(_listen(run, store, binds=binds, identity=identity, secret=secret, name=name, io=io, view=view))
+        except StoreError as error:
+            fail(str(error))
         except OSError as error:
             fail(f"can't listen on {', '.join(io.binds)}: {error.strerror or error}")
+        try:
+            results = judge_stored(store, run.id, spool_folder=maybe_folder(io.db), on_note=print_note)
+        except (StoreError, OSError) as error:
+            # What is stored is more than what can be said of it now.
+            fail(f"what came can't be judged: {error}" + ("" if io.db is None else f"; run {run.id} is in {io.db}"))
     if not io.is_quiet:
         print_result(results, Console())
     return results, view.store_failure
@@ -126,6 +136,20 @@ async def _listen(
         stop=stop,
     )
     view.finish()
+
+
+def _check_binds(binds: Sequence[tuple[str, int]]) -> None:
+    """End before anything is written where an address can't be had."""
+    for host, port in binds:
+        try:
+            socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+        except OSError as error:
+            advice = ""
+            if isinstance(error, PermissionError) and port < _FIRST_FREE_PORT:
+                advice = f"; ports below {_FIRST_FREE_PORT} need CAP_NET_BIND_SERVICE: try --bind 0.0.0.0:8443"
+            # What create_server adds in its own words says the same again.
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            fail(f"can't listen on {render_destination(host, port)}: {reason}{advice}")
 
 
 def _checked_name(text: str | None) -> str | None:

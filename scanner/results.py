@@ -131,8 +131,10 @@ def judge_to_json(
         # Judgement failed: what counts is judged of what was left then.
         record = replace(record, exchanges=(), stopped=host.stopped)
     counted = present_endpoints(host.endpoints, record)
+    # Of a host that is known from a listener alone, nobody asked what it accepts.
+    is_inbound_asked = bool(host.endpoints) or not host.outbound
     verdicts = [
-        *host.verdicts,
+        *(verdict for verdict in host.verdicts if is_inbound_asked or verdict.direction is Direction.OUTBOUND),
         *(verdict for result in counted for verdict in result.verdicts),
         *(verdict for client in host.outbound for verdict in client.verdicts),
     ]

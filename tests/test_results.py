@@ -10,10 +10,11 @@ import pytest
 
 from scanner.judge import judge_run
 from scanner.model.evidence import State
-from scanner.model.exchange import Ending
-from scanner.model.runs import Resolution
-from scanner.model.subjects import Role
+from scanner.model.exchange import Ending, EngineReport
+from scanner.model.runs import HostRecord, Resolution
+from scanner.model.subjects import Role, Target
 from scanner.model.verdicts import Readiness, Severity
+from scanner.model.versions import TlsVersion
 from scanner.policy import read_policy
 from scanner.reports.csv import render_csv
 from scanner.reports.json import render_json, render_jsonl
@@ -30,6 +31,9 @@ from scanner.reports.source import (
 )
 from scanner.results import JudgedHost, Results, decode_judged, judge_to_json
 from tests.kinds_of_hosts import RUN, records_of_many_kinds
+from tests.listener.hellos import client_hello
+from tests.outbound.hellos import server_hello_bytes
+from tests.outbound.test_arrivals import exchange as seen_by_listener
 from tests.reports.outbound_sample import KINDS, OUTBOUND_STATES, build_outbound_result
 
 POLICY = read_policy("entra-drs")
@@ -228,6 +232,29 @@ def test_the_summary_counts_the_outbound_side_of_hosts_that_were_asked(results, 
     asked = outbound_entries(results, 1000)
     assert [host["readiness"] for host, _ in asked] == ["not-ready"] + ["unknown"] * 2 + ["ready"] * 3
     assert outbound_entries(results, 2) == asked[:2]
+
+
+def test_a_host_that_only_a_listener_saw_is_not_asked_what_it_accepts():
+    """It offers TLS 1.2 and 1.3 only, by its list, and takes both up: nothing of its outbound side is left open."""
+    hello = client_hello(listed=[0x0304, 0x0303])
+    seen = [
+        replace(
+            seen_by_listener(hello, version=version, completed=True),
+            sent=server_hello_bytes(version),
+            engine=EngineReport(engine="test", completed=True),
+        )
+        for version in (TlsVersion.TLS1_3, TlsVersion.TLS1_2)
+    ]
+    record = HostRecord(
+        target=Target(text="h", host="h", role=Role.SERVER, ports=()),
+        resolution=Resolution(),
+        endpoints=(),
+        exchanges=tuple(replace(one, request=replace(one.request, id=at + 1)) for at, one in enumerate(seen)),
+    )
+    judged = _judged(0, record)
+    assert (judged.outbound_states, judged.has_known, judged.has_unknown) == ("ddddee", True, False)
+    assert _judged(0, replace(record, exchanges=record.exchanges[:1])).has_unknown, "TLS 1.2 is offered and not tested"
+    assert _judged(0, replace(record, exchanges=())).has_unknown, "neither side is known"
 
 
 def test_a_judgement_stored_before_there_was_an_outbound_side_has_its_members():

@@ -66,15 +66,21 @@ def render_result(source: ReportSource, *, width: int) -> RenderableType:
     parts: list[RenderableType] = [Text()]
     count = source.summary["hosts"]
     hosts = [host for host, _ in worst_entries(source, count if count <= MOST_HOSTS else MOST_ROWS)]
-    if hosts:
-        parts.append(_render_hosts(hosts, count, is_wide=width >= WIDE_COLUMNS))
-    if count > len(hosts):
+    inbound = [host for host in hosts if _is_inbound_asked(host)]
+    if inbound:
+        parts.append(_render_hosts(inbound, count - len(hosts) + len(inbound), is_wide=width >= WIDE_COLUMNS))
+    if count > len(hosts) and inbound:
         parts.append(_render_versions(source.summary["by_version"]))
     parts += _render_clients(source, hosts, is_wide=width >= WIDE_COLUMNS)
     parts += [_render_answer(source), *_render_findings(source)]
     if width < WIDE_COLUMNS:
         parts += _render_unknown(hosts)
     return Group(*parts)
+
+
+def _is_inbound_asked(host: JsonObject) -> bool:
+    """Whether it was asked what the host accepts: not of one that only a listener has seen."""
+    return bool(host["endpoints"]) or not host["outbound"]
 
 
 def _render_hosts(hosts: Sequence[JsonObject], count: int, *, is_wide: bool) -> Table:

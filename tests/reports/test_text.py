@@ -54,6 +54,18 @@ def test_states_are_told_by_words_not_by_colour():
     assert row.split()[-7:] == ["off", "off", "on", "off", "on", "off", "ready"]
 
 
+@pytest.mark.parametrize("width", [80, 140])
+def test_a_host_that_only_a_listener_saw_has_no_row_of_what_it_accepts(width):
+    asked = build_outbound_result(3)
+    has_outbound = next(host for host in asked.hosts if host.outbound)
+    seen = dataclasses.replace(has_outbound, endpoints=())
+    text = _print(dataclasses.replace(asked, hosts=(seen,)), width)
+    assert "Inbound: which versions" not in text
+    assert "Outbound: which versions" in text
+    text = _print(dataclasses.replace(asked, hosts=(*asked.hosts, seen)), width)
+    assert text.split("Outbound: which versions")[0].count(seen.target.host[:18]) == 1
+
+
 @pytest.mark.parametrize("width", [80, 300])
 def test_why_a_host_is_unknown_is_said_at_every_width(width):
     result = build_result(1, profile="silent")

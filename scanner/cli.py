@@ -243,7 +243,9 @@ def scan(
     no_paths: Annotated[
         bool,
         typer.Option(
-            "--no-paths", help="Don't ask for the [endpoints] through each of the [proxies].", rich_help_panel=OUTBOUND
+            "--no-paths",
+            help="Don't ask for the \\[endpoints] through each of the \\[proxies].",
+            rich_help_panel=OUTBOUND,
         ),
     ] = False,
     progress: Annotated[

@@ -45,7 +45,16 @@ OPENING_CALLS = {
 CLOCKS = {"now", "utcnow", "today", "monotonic", "perf_counter", "time_ns", "urandom", "token_hex", "token_bytes"}
 
 # Modules outside net that open sockets or start processes; the document says why.
-OPENERS = {"demo", "demo_proxies", "deep", "processes", "listener/server", "listener/opening", "listener/remote"}
+OPENERS = {
+    "demo",
+    "demo_proxies",
+    "deep",
+    "processes",
+    "listener/server",
+    "listener/opening",
+    "listener/remote",
+    "listen_terminal",
+}
 
 # Who else than a TaskGroup holds tasks: a server's connections come and go one by one. Each task is kept under one of
 # these names, and waited for at the end or cancelled with its connection.

@@ -59,20 +59,20 @@ class Namespace:
     def nft(self, rules):
         _run("ip", "netns", "exec", self._name, "nft", "-f", "-", text=rules)
 
-    def call(self, function, *arguments):
-        return self._thread.submit(function, *arguments).result(timeout=60)
+    def call(self, function, *arguments, timeout_s=60):
+        return self._thread.submit(function, *arguments).result(timeout=timeout_s)
 
-    def run(self, make_coroutine):
-        return self.call(lambda: asyncio.run(make_coroutine()))
+    def run(self, make_coroutine, *, timeout_s=60):
+        return self.call(lambda: asyncio.run(make_coroutine()), timeout_s=timeout_s)
 
     def close(self):
         self._thread.shutdown()
 
 
 @contextlib.contextmanager
-def namespace_pair():
-    """Yield (scanner's end, peer's end), both families routed; they are gone afterwards."""
-    names = [f"syn-{os.getpid()}-{end}" for end in ("scan", "peer")]
+def namespace_pair(label="syn"):
+    """Yield (scanner's end, peer's end), both families routed; they are gone afterwards. label: one for each pair."""
+    names = [f"{label}-{os.getpid()}-{end}" for end in ("scan", "peer")]
     with contextlib.ExitStack() as stack:
         for name in names:
             _run("ip", "netns", "add", name)

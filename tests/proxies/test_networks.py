@@ -82,7 +82,7 @@ def spoiled(ends, lost, torn):
 
 
 @contextlib.contextmanager
-def proxy_at(end, kind, certificates):
+def proxy_at(end, kind, certificates, *, allowed_ports=(LISTENER_PORT,)):
     """Start a proxy in the namespace: its processes are born there."""
     workdir = Path(tempfile.mkdtemp(prefix=f"proxy-{kind.name}-"))
     workdir.chmod(0o755)
@@ -94,7 +94,7 @@ def proxy_at(end, kind, certificates):
         certificates=certificates,
         backend=None,
         server_name=SERVER_NAME,
-        allowed_ports=(LISTENER_PORT,),
+        allowed_ports=allowed_ports,
     )
     parts = []
     with _Undertaker() as undertaker:

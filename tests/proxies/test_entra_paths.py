@@ -1,9 +1,9 @@
 """The way to Entra's registration endpoints through a real Squid that bumps, splices, or treats their names apart.
 
 The names are Microsoft's, since the verdict depends on them; nothing of Microsoft's is contacted. All of it happens in
-a network namespace without a way out: the resolver is the test's own, Squid has a hosts file, and the origin that stands
-for the endpoints is on loopback with a certificate of a test authority. Packets to a DNS port are counted: none is ours,
-and Squid's own go to a port of loopback where nobody listens.
+a network namespace without a way out: the resolver is the test's own, Squid has a hosts file, and the origin that
+stands for the endpoints is on loopback with a certificate of a test authority. Packets to a DNS port are counted: none
+is ours, and Squid's own go to a port of loopback where nobody listens.
 """
 
 import asyncio

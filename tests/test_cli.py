@@ -366,7 +366,7 @@ def test_the_plan_contacts_nobody(tmp_path, modern):
 @pytest.mark.parametrize("columns", ["60", "80", "140"])
 def test_the_plan_keeps_to_the_terminal_and_names_stay_whole(columns):
     done = run("scan", "--file", REPOSITORY / "targets.example.txt", "--dry-run", code=0, COLUMNS=columns)
-    table = done.stdout.partition("\n50 targets")[0]
+    table = done.stdout.partition("\n52 targets")[0]
     assert max(map(len, table.splitlines())) <= int(columns)
     assert "…" not in table
 
@@ -812,8 +812,16 @@ def _command_of(example):
     words = shlex.split(re.split(r"\s(?:[12]?>>?|\||&&)", example)[0])[1:]
     if words[0] == "scan" and "--dry-run" not in words:
         words.append("--dry-run")
+    if words[0] == "listen":  # on loopback, and not for long
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        words = [after if word != "--bind" else f"127.0.0.1:{port}" for word, after in pairwise(["", *words])]
+        words += ["--for", "1"] if "--bind" in words else ["--bind", f"127.0.0.1:{port}", "--for", "1"]
     # The demo has a test of its own.
     return ["demo", "--help"] if words[0] == "demo" else words
+
+
+SECRETS = (("--secret-file", "a secret of the tests\n"), ("--proxy-auth-file", "user:password\n"))
 
 
 @pytest.mark.parametrize("example", list(_examples()))
@@ -821,7 +829,7 @@ def test_every_example_is_understood(example, tmp_path, kept, shelf):
     """Scans only as a plan; the rest for real."""
     words = _command_of(example)
     (tmp_path / "targets.example.txt").write_bytes((REPOSITORY / "targets.example.txt").read_bytes())
-    for option, text in (("--file", "sts.example.com\n"), ("--exclude-file", "10.9.0.0/16\n")):
+    for option, text in (("--file", "sts.example.com\n"), ("--exclude-file", "10.9.0.0/16\n"), *SECRETS):
         for name in [after for word, after in pairwise(words) if word == option]:
             if not (tmp_path / name).exists():
                 (tmp_path / name).write_text(text)
@@ -833,7 +841,8 @@ def test_every_example_is_understood(example, tmp_path, kept, shelf):
         (tmp_path / name).write_bytes((source or shelf / name).read_bytes())
     identity = RUN.id if "--resume" in words else json.loads((kept / "scan.json").read_text())["run"]["id"]
     words = [identity if re.fullmatch(r"RUN|\d{8}T\d{4,6}\S*", word) else word for word in words]
-    run(*words, cwd=tmp_path, code=1 if words[0] == "report" else 0)
+    # Nothing came to the listener in that second.
+    run(*words, cwd=tmp_path, code={"report": 1, "listen": 3}.get(words[0], 0))
 
 
 def _without_what_changes(text):
@@ -856,8 +865,11 @@ def test_the_demo_is_as_the_readme_shows_it(tmp_path):
         "hole": "ddeded",
         "silent": "uuuuuu",
         "sts": "dddded",
+        "tunnel-proxy": "uuuuuu" * 2,
+        "inspecting-proxy": "ddeeee" + "ddeedd",  # inbound, then outbound
     }
-    assert report["summary"]["ready"] == 3
+    assert {path["kind"] for host in report["hosts"] for path in host["paths"]} == {"tunnel", "re-encrypts"}
+    assert report["summary"]["ready"] == 4
     checks = {check["id"]: check["state"] for host in report["hosts"] for check in host["checks"]}
     assert checks["adfs-federation-metadata"] == "yes"
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")

@@ -35,9 +35,9 @@ class DemoProxy:
 
 
 PROXIES: tuple[DemoProxy, ...] = (
-    DemoProxy(name="tunnel-proxy.demo.example", about="a forward proxy that passes TLS through", high=None),
+    DemoProxy(name="tunnel.demo.example", about="a forward proxy that passes TLS through", high=None),
     DemoProxy(
-        name="inspecting-proxy.demo.example",
+        name="inspect.demo.example",
         about="a forward proxy that inspects TLS, and speaks no more than TLS 1.1 with servers",
         high=ssl.TLSVersion.TLSv1_1,
     ),

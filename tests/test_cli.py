@@ -865,8 +865,8 @@ def test_the_demo_is_as_the_readme_shows_it(tmp_path):
         "hole": "ddeded",
         "silent": "uuuuuu",
         "sts": "dddded",
-        "tunnel-proxy": "uuuuuu" * 2,
-        "inspecting-proxy": "ddeeee" + "ddeedd",  # inbound, then outbound
+        "tunnel": "uuuuuu" * 2,
+        "inspect": "ddeeee" + "ddeedd",  # inbound, then outbound
     }
     assert {path["kind"] for host in report["hosts"] for path in host["paths"]} == {"tunnel", "re-encrypts"}
     assert report["summary"]["ready"] == 4

@@ -33,6 +33,8 @@ OTHER = ScanOptions(
     keep=KeepBytes.NONE,
     processes=4,
     command="resume",
+    listener="192.0.2.10:443@0.0.0.0:8443,probe.example.com:443",
+    asks_paths=False,
 )
 
 

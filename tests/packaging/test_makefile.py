@@ -52,11 +52,14 @@ def test_help_is_the_default_and_lists_every_command(stubbed):
     assert sorted(listed) == sorted(phony[1].split())
 
 
+PYTEST = "python -m pytest -n 3 --dist loadfile"
+
+
 def test_make_test_runs_every_check_and_passes_when_all_pass(stubbed):
     done = stubbed("test")
     assert done.returncode == 0, done.stderr
     ran = re.findall(r"^stub (.+?) *$", done.stdout, re.MULTILINE)
-    assert ran == ["install", "ruff check .", "ruff format --check .", "mypy --strict scanner", "python -m pytest"]
+    assert ran == ["install", "ruff check .", "ruff format --check .", "mypy --strict scanner", PYTEST]
 
 
 @pytest.mark.parametrize("check", ["install", "ruff check*", "ruff format*", "mypy*", "python -m pytest*"])

@@ -505,22 +505,28 @@ class _ProxyUnderWay:
         return os.urandom(8).hex()
 
     async def climb(self, endpoint: Endpoint, confirm: Collection[TlsVersion]) -> None:
-        await self._engine._climb(self._host, endpoint, self._host.confirm | frozenset(confirm))  # noqa: SLF001  # the engine\'s own other half
+        await self._engine._climb(self._host, endpoint, self._host.confirm | frozenset(confirm))  # noqa: SLF001  # the engine's own other half
 
     async def ask_path(self, endpoint: Endpoint, variant: TlsVersion | None, path: str) -> Exchange:
-        exchange = await self._engine._ask_path(self._host, endpoint, variant, path)  # noqa: SLF001  # the engine\'s own other half
+        exchange = await self._engine._ask_path(self._host, endpoint, variant, path)  # noqa: SLF001  # the engine's own other half
         self._host.exchanges.append(exchange)
         return exchange
 
     async def ask_handshake(self, endpoint: Endpoint, version: TlsVersion) -> Exchange:
-        exchange = await self._engine._ask_handshake(self._host, endpoint, version)  # noqa: SLF001  # the engine\'s own other half
+        exchange = await self._engine._ask_handshake(self._host, endpoint, version)  # noqa: SLF001  # the engine's own other half
         self._host.exchanges.append(exchange)
         return exchange
 
-    async def resolve(self, name: str) -> Resolution:
-        if is_address(name):
-            return Resolution(addresses=(name,))
-        return await self._engine._resolver.resolve(name)  # noqa: SLF001  # the engine\'s own other half
+    async def reach(self, name: str, port: int) -> str | None:
+        engine = self._engine
+        addresses: tuple[str, ...] = (name,)
+        if not is_address(name):
+            addresses = (await engine._resolver.resolve(name)).addresses  # noqa: SLF001  # see climb
+        exclusions = engine._exclusions  # noqa: SLF001  # see climb
+        return next(
+            (each for each in addresses if exclusions is None or not exclusions.is_excluded(each, port)),
+            None,
+        )
 
 
 def _is_own(endpoint: Endpoint, path: Endpoint) -> bool:

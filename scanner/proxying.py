@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from scanner.model.exchange import VERSION_PROBES, Exchange, Probe
-from scanner.model.runs import Resolution
 from scanner.model.subjects import Endpoint, Target, Upgrade
 from scanner.model.versions import TlsVersion
 
@@ -68,8 +67,8 @@ class ProxyHost(Protocol):
     async def ask_handshake(self, endpoint: Endpoint, version: TlsVersion) -> Exchange:
         """Let sslyze's engine complete a handshake there."""
 
-    async def resolve(self, name: str) -> Resolution:
-        """Resolve a name."""
+    async def reach(self, name: str, port: int) -> str | None:
+        """Return an address of a name that may be contacted at this port; None where there is none."""
 
 
 async def ask_proxy(proxying: Proxying, host: ProxyHost, target: Target, endpoints: Sequence[Endpoint]) -> None:
@@ -94,17 +93,20 @@ async def _ask_way(access: ListenerAccess, host: ProxyHost, own: Endpoint) -> No
     from scanner.outbound.proxies import settled_versions  # noqa: PLC0415
     from scanner.outbound.tokens import Answer, ProbeToken, encode_probe_name  # noqa: PLC0415
 
+    name, _, port = access.destination.rpartition(":")
+    address = await host.reach(name.strip("[]"), int(port))
     while True:
         passages = read_passages(host.exchanges, replace(own, destination=access.destination))
-        direct = read_passages(
-            host.exchanges, replace(own, upgrade=Upgrade.NONE, destination=access.destination), is_direct=True
-        )
+        direct = None
+        if address is not None:
+            straight = replace(own, upgrade=Upgrade.NONE, destination=access.destination)
+            direct = read_passages(host.exchanges, straight, is_direct=True)
         way = judge_way(passages)
         settled = settled_versions(passages) if way.kind is PathKind.RE_ENCRYPTS else {}
         question = plan_path(passages, direct, settled)
         if question is None:
             break
-        await _ask(access, host, own, question)
+        await _ask(access, host, own, question, address)
     if way.kind is not PathKind.RE_ENCRYPTS:
         return
     # What it accepts from clients there is its own: the interception side.
@@ -124,18 +126,20 @@ async def _collect(access: ListenerAccess, nonce: str) -> list[Exchange]:
         return []  # judged as "nothing arrived": never as anything about the proxy
 
 
-async def _ask(access: ListenerAccess, host: ProxyHost, own: Endpoint, question: PathQuestion) -> None:
-    """Put one question, and fetch what the listener saw of it."""
+async def _ask(
+    access: ListenerAccess, host: ProxyHost, own: Endpoint, question: PathQuestion, address: str | None
+) -> None:
+    """Put one question, and fetch what the listener saw of it. address: where the listener is reached without proxy."""
     from scanner.model.exchange import Ending  # noqa: PLC0415
     from scanner.outbound.tokens import ProbeToken, encode_probe_name, encode_probe_path  # noqa: PLC0415
 
     token = ProbeToken(host.new_nonce(), question.answer)
     name = encode_probe_name(token, access.name_suffix)
+    endpoint = replace(own, server_name=name, destination=access.destination)
     if question.is_direct:
-        address, port = await _reach(host, access.destination)
-        endpoint = Endpoint(host=own.host, address=address, port=port, server_name=name, destination=access.destination)
-    else:
-        endpoint = replace(own, server_name=name, destination=access.destination)
+        assert address is not None  # noqa: S101  # for the type checker: it is planned only then
+        port = int(access.destination.rpartition(":")[2])
+        endpoint = replace(endpoint, address=address, port=port, upgrade=Upgrade.NONE)
     exchange = await host.ask_path(endpoint, question.variant, encode_probe_path(token))
     if not exchange.sent or exchange.ending is Ending.UPGRADE_DECLINED:
         return
@@ -145,14 +149,6 @@ async def _ask(access: ListenerAccess, host: ProxyHost, own: Endpoint, question:
 def _credit(arrival: Exchange, host: str) -> Exchange:
     endpoint = replace(arrival.request.endpoint, host=host)
     return replace(arrival, request=replace(arrival.request, endpoint=endpoint))
-
-
-async def _reach(host: ProxyHost, destination: str) -> tuple[str, int]:
-    """Return where the scanner itself finds a destination; port 9 of nowhere for a name without an address."""
-    name, _, port = destination.rpartition(":")
-    name = name.strip("[]")
-    resolution = await host.resolve(name)
-    return (resolution.addresses[0] if resolution.addresses else ""), int(port)
 
 
 async def _ask_destination(host: ProxyHost, own: Endpoint, name: str, port: int) -> None:
@@ -173,12 +169,12 @@ async def _ask_destination(host: ProxyHost, own: Endpoint, name: str, port: int)
     )
     if has_direct or not has_seen:
         return
-    resolution = await host.resolve(name)
-    if not resolution.addresses:
+    address = await host.reach(name, port)
+    if address is None:
         return
     direct = Endpoint(
         host=own.host,
-        address=resolution.addresses[0],
+        address=address,
         port=port,
         server_name=server_name,
         destination=destination,

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import logging
+from types import SimpleNamespace
 
 import pytest
 
+from scanner.engine import _ProxyUnderWay
+from scanner.exclusions import Exclusions
 from scanner.model.exchange import Ending, HelloVariant, Probe
+from scanner.model.runs import Resolution
 from scanner.model.subjects import Role, Upgrade
 from scanner.model.versions import TlsVersion
 from scanner.net.scripted import ScriptedNetwork, ScriptedReply
 from scanner.proxying import Proxying
+from scanner.targets import parse_targets
 from scanner.upgrade.credentials import Credentials, ProxyCredentials
 from tests.hostile import wire
 from tests.scripted_peers import MODERN, REFUSED, SILENT, Run, honest, target
@@ -192,3 +198,27 @@ def test_the_ways_are_endpoints_of_the_record():
     ]
     numbers = [each.request.id for each in record.exchanges]
     assert numbers == sorted(set(numbers))
+
+
+@pytest.mark.parametrize(
+    ("excludes", "reached"),
+    [
+        ([], "192.0.2.50"),
+        (["!192.0.2.50"], "192.0.2.51"),
+        (["!192.0.2.50:443"], "192.0.2.51"),
+        (["!192.0.2.0/24"], None),
+    ],
+)
+def test_what_is_excluded_is_not_contacted_without_the_proxy_either(excludes, reached):
+    class Names:
+        async def resolve(self, name, **_):
+            assert name == "login.example"
+            return Resolution(addresses=("192.0.2.50", "192.0.2.51"))
+
+    exclusions = Exclusions(parse_targets("\n".join(excludes), source="t").excludes)
+    engine = SimpleNamespace(_resolver=Names(), _exclusions=exclusions)
+    under_way = _ProxyUnderWay(engine, None, None)
+    assert asyncio.run(under_way.reach("login.example", 443)) == reached
+    for address in ("192.0.2.50", "198.51.100.7"):
+        found = asyncio.run(under_way.reach(address, 443))
+        assert found == (None if exclusions.is_excluded(address, 443) else address)

@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 
 from scanner.model.exchange import Ending, EngineReport, Exchange, HelloVariant, Probe, ProbeRequest
-from scanner.model.runs import Resolution
 from scanner.model.subjects import Endpoint, Role, Target, Upgrade
 from scanner.model.versions import TlsVersion
 from scanner.outbound.tokens import Answer, read_name, read_path
@@ -136,10 +135,9 @@ class Host:
         self.log.append(("handshake", endpoint, version))
         return self._handshake(endpoint, version)
 
-    async def resolve(self, name):
-        self.log.append(("resolve", name))
-        found = self.names.get(name, () if name[0].isalpha() else (name,))
-        return Resolution(addresses=tuple(found))
+    async def reach(self, name, port):
+        self.log.append(("reach", name, port))
+        return next(iter(self.names.get(name, () if name[0].isalpha() else (name,))), None)
 
     def kinds(self):
         return [entry[0] for entry in self.log]
@@ -220,11 +218,11 @@ def test_a_listener_without_an_address_is_asked_for_all_the_same():
     """The proxy may know the name although this machine does not."""
     access = Access("listener.example:8443", "listener.example")
     host = ask(Host(access=access), accesses=[access])
-    straight, *through = [endpoint for endpoint, _, _ in host.paths()]
-    assert (straight.address, straight.port) == ("", 8443)
+    through = [endpoint for endpoint, _, _ in host.paths()]
+    assert ("reach", "listener.example", 8443) in host.log
     assert through
-    assert ("resolve", "listener.example") in host.log
-    for endpoint, _, _ in host.paths():
+    for endpoint in through:
+        assert endpoint.upgrade is not Upgrade.NONE  # no address: nobody is contacted without the proxy
         assert endpoint.server_name.endswith(".listener.example")
 
 
@@ -267,7 +265,7 @@ def test_a_destination_is_climbed_and_then_asked_straight_for_its_certificate():
     assert host.log == [
         ("list", through),
         ("climb", through, frozenset({V12, V13})),
-        ("resolve", "login.example"),
+        ("reach", "login.example", 8443),
         ("handshake", direct, V12),
     ]
 

@@ -222,15 +222,15 @@ def judge_way(passages: Sequence[Passage]) -> Way:
 
 def plan_path(
     passages: Sequence[Passage],
-    direct: Sequence[Passage],
+    direct: Sequence[Passage] | None,
     settled: Mapping[TlsVersion | None, Collection[TlsVersion]] = MappingProxyType({}),
 ) -> PathQuestion | None:
     """Return what to ask next; None: no more.
 
-    settled: versions that need not be asked about for a form of our hello, as what the proxy offers and accepts may
-    depend on it.
+    direct: the passages without the proxy; None: there is no such way. settled: versions that need not be asked about
+    for a form of our hello, as what the proxy offers and accepts may depend on it.
     """
-    if not direct:
+    if direct is not None and not direct:
         return PathQuestion(None, Answer.ANY, is_direct=True)
     for variant in VARIANTS:
         if _wants_more(passages, variant):

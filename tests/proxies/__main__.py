@@ -12,6 +12,7 @@ from pathlib import Path
 
 from scanner.listener.identity import make_identity
 from scanner.options import Confirm
+from scanner.trust_stores import read_trust_stores
 from tests.proxies import present_proxies
 from tests.proxies.certs import make_proxy_certificates
 from tests.proxies.scans import UNSETTLED, ask, secrets_of
@@ -41,6 +42,7 @@ def main() -> int:
                 return error
 
         for number in range(1, asked.rounds + 1):
+            read_trust_stores()  # quiets a warning while it reads, which threads would undo for each other
             with ThreadPoolExecutor(asked.parallel) as pool:
                 told = list(pool.map(ask_once, kinds))
             for kind, compared in zip(kinds, told, strict=True):

@@ -113,7 +113,9 @@ class Squid(ProxyKind):
         path = workdir / "squid.conf"
         path.write_text("\n".join(lines) + "\n")
         env = {} if self.has_limits else write_openssl_conf(workdir)
-        command = [*unprivileged(workdir, "proxy"), "squid", "-N", "-d", "1", "-f", path]
+        # Its shared memory has this name (at most 32 letters), which several at a time must not share.
+        service = "squid" + workdir.name.rpartition("-")[2].replace("_", "0")
+        command = [*unprivileged(workdir, "proxy"), "squid", "-N", "-d", "1", "-n", service, "-f", path]
         started = spawn(command, workdir=workdir, env=env)
         return [Disposable(popen=started.popen, log=started.log)]
 

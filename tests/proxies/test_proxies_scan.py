@@ -8,6 +8,7 @@ import pytest
 
 from scanner.listener.identity import make_identity
 from scanner.model.versions import ALL_VERSIONS
+from scanner.trust_stores import read_trust_stores
 from tests.proxies import PROXIES, Side, present_proxies
 from tests.proxies.certs import make_proxy_certificates
 from tests.proxies.model import NOT_DETERMINABLE
@@ -41,6 +42,7 @@ def compared(lab, record_for_summary):
         except Exception as error:  # noqa: BLE001 - one proxy's failure is its own test's
             return error
 
+    read_trust_stores()  # quiets a warning while it reads, which threads would undo for each other
     with ThreadPoolExecutor(_WORKERS_COUNT) as pool:
         told = dict(zip((kind.name for kind in kinds), pool.map(ask_one, kinds), strict=True))
     whole = [each for each in told.values() if isinstance(each, Compared)]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import answers, asking, growth, ours, programs, rates, results, silent
+from bench import answers, asking, growth, listener, ours, programs, rates, results, silent
 from bench.__main__ import MODES, PARTS, build_parser
 from bench.measure import Run, Spread, ratios
 from bench.peers import chosen_tools, counted, maybe_best_parallel, peer_section, ratio_target
@@ -449,3 +449,27 @@ def test_every_part_has_its_name_in_the_options():
 def test_the_lane_is_called_as_it_wants_to_be():
     # No question, no socket: only that micro's row still fits the lane.
     assert asyncio.run(asking.ask_lane(0)) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("per_s", "idle_bytes", "lost", "met"),
+    [
+        (600.0, 2_000.0, 0, [True, True, True]),
+        (400.0, 2_000.0, 0, [True, False, True]),
+        (600.0, 9_000.0, 0, [True, True, False]),
+        (600.0, 2_000.0, 1, [False, True, True]),
+    ],
+)
+def test_the_listener_is_judged_on_loss_rate_and_memory(per_s, idle_bytes, lost, met):
+    """Half of a bare asyncio server's rate, 8 KB for an idle connection, nothing lost."""
+    ours = [listener.Found(per_s=per_s, idle_bytes=idle_bytes, lost=lost)] * 3
+    peer = [listener.Found(per_s=1_000.0, idle_bytes=300_000.0, lost=None)] * 3
+    section = listener.listener_section({"ours": ours, "asyncio": peer}, count=10_000, idle=10_000)
+    assert [target.is_met for target in section.targets] == met
+
+
+def test_one_lost_hello_in_any_round_is_a_loss():
+    rounds = [listener.Found(per_s=600.0, idle_bytes=2_000.0, lost=lost) for lost in (0, 0, 1)]
+    section = listener.listener_section({"ours": rounds}, count=10_000, idle=10_000)
+    assert section.targets[0].is_met is False
+    assert section.targets[1].is_met is None

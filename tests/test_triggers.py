@@ -30,8 +30,9 @@ HOSTS = ("sts.example.com", "192.0.2.7", "2001:db8::7")
 LISTENERS = ("probe.example.net", "203.0.113.9:8443", "[2001:db8::9]:443")
 EVERY_PLACE = [(host, listener) for host in HOSTS for listener in LISTENERS]
 
-# Cmdlets and the parameters used, as documented: ADFS, WebApplicationProxy, ScheduledTasks and PKI in
-# MicrosoftDocs/windows-powershell-docs (winserver2022-ps), the others in MicrosoftDocs/PowerShell-Docs (5.1).
+# Cmdlets and the parameters used, after ADFS, WebApplicationProxy, ScheduledTasks and PKI in
+# MicrosoftDocs/windows-powershell-docs (winserver2022-ps), and MicrosoftDocs/PowerShell-Docs (5.1) for the others. Some
+# rows of the others were written from memory: they catch a slip of ours, and are no proof of the documents.
 _COMMON = {"ErrorAction"}
 DOCUMENTED = {
     "Add-AdfsRelyingPartyTrust": {"Name", "MetadataUrl", "Enabled", "MonitoringEnabled", "AutoUpdateEnabled"},
@@ -169,17 +170,16 @@ def test_names_end_with_what_leads_to_the_listener():
 
 
 def test_every_method_that_people_set_off_has_a_trigger():
-    assert set(METHODS) - {ARRIVED, CONNECT} <= {trigger.method for trigger in _plan()}
+    assert set(METHODS) - {ARRIVED, CONNECT} == {trigger.method for trigger in _plan()}
 
 
 def test_limits_and_doubts_are_those_of_the_method():
     for trigger in _plan():
-        if trigger.method in METHODS:
-            method = METHODS[trigger.method]
-            assert trigger.limits == method.limits
-            assert trigger.connects == method.stack
-            doubted = trigger.unverified or any("not verified" in limit for limit in trigger.limits)
-            assert method.is_verified or doubted or trigger.method == "clr2"
+        method = METHODS[trigger.method]
+        assert trigger.limits == method.limits
+        assert trigger.connects == method.stack
+        doubted = trigger.unverified or any("not verified" in limit for limit in trigger.limits)
+        assert method.is_verified or doubted or trigger.method == "clr2"
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,17 @@ _TABLE = (
         source=_ADFS_TLS_DOC,
     ),
     Method(
+        id="iwr32",
+        title="Invoke-WebRequest in 32-bit Windows PowerShell 5.1",
+        stack=".NET Framework 4 over Schannel, in the 32-bit powershell.exe",
+        limits=(
+            "Speaks for 32-bit programs on .NET Framework 4 (registry keys below Wow6432Node), not for AD FS.",
+            _ONE_STACK,
+            BY_NAME,
+        ),
+        source=_ADFS_TLS_DOC,
+    ),
+    Method(
         id="clr2",
         title="HttpWebRequest in PowerShell with the .NET 2.0 runtime",
         stack=".NET Framework 2.0 to 3.5 over Schannel",

@@ -17,6 +17,7 @@ from scanner.model.exchange import Exchange
 from scanner.model.runs import HostRecord, Resolution, Run
 from scanner.model.subjects import Role, Target
 from scanner.net.ceiling import apply, plan_ceiling, read_machine
+from scanner.outbound.tokens import ProbeToken, read_name, read_path
 from scanner.store.packing import pack_record
 from scanner.store.stored import StoredHost, StoreError
 
@@ -151,7 +152,19 @@ def join_parts(hosts: Iterable[StoredHost], on_note: Callable[[str], None]) -> l
     for name, count in counts.items():
         if count > MOST_JUDGED:
             on_note(f"{name}: the first {MOST_JUDGED:,} of {count:,} connections are judged; all are stored")
-    return [_record(name, exchanges) for name, exchanges in by_host.items()]
+    of_scans = {name for name, exchanges in by_host.items() if all(map(_is_of_scan, exchanges))}
+    if of_scans:
+        on_note(
+            "connected for scans alone (proxies that were asked), and so not listed: "
+            + ", ".join(sorted(of_scans)[:20])
+        )
+    return [_record(name, exchanges) for name, exchanges in by_host.items() if name not in of_scans]
+
+
+def _is_of_scan(exchange: Exchange) -> bool:
+    """Whether a scan's question led to it: then it is judged there, with what the scan saw at its own end."""
+    name = exchange.request.endpoint.server_name
+    return isinstance(read_name(name) or read_path(exchange.request.path), ProbeToken)
 
 
 def _record(host: str, exchanges: Sequence[Exchange]) -> HostRecord:

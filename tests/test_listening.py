@@ -11,6 +11,7 @@ from scanner.app import judge_stored, new_listening_run
 from scanner.listening import MOST_JUDGED, join_parts, listen
 from scanner.model.runs import HostRecord, Resolution
 from scanner.model.subjects import Role, Target
+from scanner.outbound.tokens import Answer, ProbeToken, encode_probe_name
 from scanner.store import open_store
 from scanner.store.stored import StoredHost, StoreError
 from tests.listener.hellos import client_hello
@@ -201,8 +202,9 @@ def test_an_address_that_is_taken_begins_no_run(tmp_path):
         assert not store.list_runs()
 
 
-def stored(position, host, count, first_id=1):
-    one = exchange(client_hello(name="a.example"), b"", version=None)
+def stored(position, host, count, first_id=1, *, name="a.example"):
+    one = exchange(client_hello(name=name), b"", version=None)
+    one = replace(one, request=replace(one.request, endpoint=replace(one.request.endpoint, server_name=name)))
     exchanges = tuple(replace(one, request=replace(one.request, id=first_id + place)) for place in range(count))
     record = HostRecord(
         target=Target(text=host, host=host, role=Role.SERVER, ports=()),
@@ -224,3 +226,14 @@ def test_most_that_is_judged_of_one_host():
     assert notes == ["a: the first 2,000 of 3,005 connections are judged; all are stored"]
     assert join_parts([stored(0, "a", 2_000)], notes.append)
     assert len(notes) == 1
+
+
+def test_who_came_for_scans_alone_is_no_host_of_the_listener():
+    """A proxy that a scan asked is judged in the scan's run; one that connects by itself as well is a host."""
+    notes = []
+    name = encode_probe_name(ProbeToken(nonce="0123456789abcdef", answer=Answer.ANY), "l.example")
+    parts = [stored(0, "proxy", 4, name=name), stored(1, "both", 4, name=name), stored(2, "both", 1, 5)]
+    (joined,) = join_parts(parts, notes.append)
+    assert joined.target.host == "both"
+    assert len(joined.exchanges) == 5
+    assert notes == ["connected for scans alone (proxies that were asked), and so not listed: proxy"]

@@ -273,8 +273,12 @@ def _can_bind(listener: socket.socket, address: str, port: int) -> bool:
 
 
 def _is_free(address: str, port: int) -> bool:
-    with socket.socket() as listener:
-        return _can_bind(listener, address, port)
+    """Whether nobody has the port, on any address: some servers can't be told one and listen on all."""
+    for where in (address, "0.0.0.0"):
+        with socket.socket() as listener:
+            if not _can_bind(listener, where, port):
+                return False
+    return True
 
 
 def _await_listening(factory: ServerFactory, address: str, port: int, process: ServerProcess) -> None:

@@ -45,7 +45,7 @@ class Place:
 
     @property
     def locator(self) -> str:
-        """``squid.conf:41``, ``export.reg:7 HKLM\\...\\TLS 1.0\\Server``."""
+        """``squid.conf:41``, or with a key ``export.reg:7 HKLM...``."""
         text = self.file if self.line is None else f"{self.file}:{self.line}"
         return f"{text} {self.key}" if self.key else text
 
@@ -115,7 +115,7 @@ class Leg:
     destinations: tuple[str, ...] = ()
     """Where it connects, for OUTBOUND: ``host:port`` as far as it is written; empty for any destination."""
     is_permission: bool = False
-    """True where ENABLED means no more than *allowed*: programs may narrow it (Schannel). DISABLED holds all the same."""
+    """True where ENABLED means *allowed* and programs may narrow it (Schannel). DISABLED holds all the same."""
     is_management: bool = False
     """True for a device's own administration, which clients on the way to Entra don't use: shown, but no vote."""
     limits: tuple[str, ...] = ()

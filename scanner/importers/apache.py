@@ -64,7 +64,7 @@ _MODERN = frozenset({TlsVersion.SSL3, TlsVersion.TLS1_0, TlsVersion.TLS1_1, TlsV
 _UNSET = "(unset)"
 _MISSING = "(missing)"
 _MACRO = "(macro)"
-_MOST_CHOICES = 50
+_MOST_CHOICES = 8
 _HARMLESS = frozenset({"!aNULL", "!eNULL", "!MD5", "!RC4", "!3DES", "!LOW", "!EXP", "!EXPORT", "!DES", "!PSK", "!SRP"})
 """Exclusions from a cipher list that leave suites of TLS 1.0 in."""
 

@@ -15,7 +15,10 @@ from scanner.model.declared import Place
 
 _MOST_DEPTH = 50
 _MOST_NESTING = 200
-_MOST_CHARACTERS = 65_536
+_MOST_CHARACTERS = 8_192
+"""httpd's MAX_STRING_LEN: variables do not make a line longer."""
+_MOST_EXPANDED = 16 * 1024 * 1024
+"""Variables of all lines together; what is beyond stays as it is written."""
 _VARIABLE = re.compile(r"\$\{([^{}]{1,256})\}")
 _CONDITIONS = frozenset({"ifmodule", "ifdefine", "ifversion", "iffile", "ifdirective", "ifsection"})
 _VERSION = re.compile(r"(\d{1,4})(?:\.(\d{1,4}))?(?:\.(\d{1,4}))?")
@@ -65,6 +68,8 @@ class ApacheFacts:
     """Includes that were not supplied."""
     bytes_count: int = 0
     """Of the included files."""
+    expanded_count: int = 0
+    """Characters that variables have put in."""
 
 
 def parse_version(text: str | None) -> tuple[int, int, int] | None:
@@ -183,11 +188,12 @@ def _expand(text: str, facts: ApacheFacts) -> str:
     for match in _VARIABLE.finditer(text):
         value = facts.defines.get(match[1], match[0])
         # ``Define A ${A}${A}`` doubles at every line: what grows too long stays as it is written.
-        if length + len(value) > _MOST_CHARACTERS:
+        if length + len(value) > _MOST_CHARACTERS or facts.expanded_count + length > _MOST_EXPANDED:
             value = match[0]
         pieces += [text[position : match.start()], value]
         length += len(value)
         position = match.end()
+    facts.expanded_count += length
     return "".join([*pieces, text[position:]])
 
 

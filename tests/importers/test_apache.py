@@ -195,3 +195,9 @@ def test_garbage_and_broken_samples_raise_nothing_but_read_error(garbage):
     except ReadError:
         return
     assert len({leg.name for leg in reading.legs}) == len(reading.legs)
+
+
+def test_of_many_conditional_directives_none_decides_and_a_later_certain_one_does():
+    many = "<IfDefine X>\nSSLProtocol TLSv1.2\n</IfDefine>\n" * 500
+    assert ON not in states(read(many + vhost()).legs[0])
+    assert states(read(many + vhost("SSLProtocol TLSv1.2")).legs[0]) == [OFF, OFF, OFF, OFF, ON, OFF]

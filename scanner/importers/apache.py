@@ -53,6 +53,7 @@ _SCORES = {
     "sslproxyprotocol": 60,
     "loadmodule": 50,
     "documentroot": 40,
+    "includeoptional": 40,
     "<directory": 40,
     "<ifmodule": 50,
     "serverroot": 50,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from scanner.model.declared import Place
+from scanner.model.versions import TlsVersion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,24 @@ class RegistryValue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SslBinding:
+    """One binding of http.sys, as ``netsh http show sslcert`` lists it; its certificate is not kept."""
+
+    address: str | None
+    """Address it is bound to; None for all, or where it is bound by name."""
+    port: int | None
+    """TCP port; None where it can't be read."""
+    server_name: str = ""
+    """Name it is bound to (``Hostname:port``), lower case; empty where it is bound by address."""
+    disabled: frozenset[TlsVersion] = frozenset()
+    """Versions that its flags turn off: ``Disable TLS1.2: Set``, ``Disable Legacy TLS Versions: Set``."""
+    unread: frozenset[TlsVersion] = frozenset()
+    """Versions whose flag is there, but says neither Set nor Not Set (or in a language that is not known)."""
+    place: Place
+    """Where."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryExport:
     """One export. Of keys and values that are there twice the later counts."""
 
@@ -47,7 +66,8 @@ class RegistryExport:
     values: tuple[RegistryValue, ...]
     """In the order of the file."""
     roots: tuple[str, ...]
-    """Paths of the subtrees the export covers, as RegistryKey.path: what is absent below them is absent."""
+    """Paths of the subtrees the export covers, as RegistryKey.path: what is absent below them is absent. Empty for a
+    file written by hand (a patch): one with deletions is no export."""
     problems: tuple[tuple[Place, str], ...] = ()
     """Lines that are no part of the format, with what is wrong in words."""
     computer_name: str | None = None
@@ -60,3 +80,7 @@ class RegistryExport:
     """UTC, where the export says so."""
     collected_at: datetime | None = None
     """UTC, where the export says so."""
+    bindings: tuple[SslBinding, ...] | None = None
+    """What ``netsh http show sslcert`` said; None where it was not asked."""
+    facts: tuple[tuple[str, str], ...] = ()
+    """Further facts by name, where the export says so: ``("adfs", "4.0")``, ``("wap", "installed")``."""

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from scanner import __version__, listening
+from scanner import __version__, auditing, listening
+from scanner.auditing import Attaching, AuditOptions
 from scanner.counters import Counters
 from scanner.forms import Forms
 from scanner.model.runs import HostRecord, Run
@@ -260,6 +261,8 @@ def load_resumable(store: Store, reference: str) -> tuple[str, TargetPlan, ScanO
         plan, options = decode_plan(checkpoint.plan), decode_options(checkpoint.options)
     except ValueError as error:
         raise StoreError(f"run {checkpoint.run.id!r} can't be resumed: {error}") from error
+    if checkpoint.run.command == auditing.COMMAND:
+        raise StoreError(f"run {checkpoint.run.id!r} is made of files: there is nothing to go on with")
     if "merged_shards" in checkpoint.options:
         raise StoreError(f"run {checkpoint.run.id!r} was merged from shards: resume those that are not complete")
     if checkpoint.run.is_complete:
@@ -291,11 +294,13 @@ def judge_stored(
     run = replace(checkpoint.run, policy_id=policy.id)
     results = Results(run, policy, folder=spool_folder)
     if run.command == listening.COMMAND:
+        attaching = Attaching(store.load_declarations(checkpoint.run.id))
         for position, record in enumerate(listening.join_parts(store.iter_stored(checkpoint.run.id), on_note)):
-            results.add(judge_to_json(run, record, policy, position=position))
+            results.add(judge_to_json(run, attaching.attach(position, record), policy, position=position))
+        _add_declared(results, run, policy, attaching)
         results.finish(run, ())
         return results
-    kept_count = _add_stored(results, run, policy, store, checkpoint.run.id)
+    kept_count = _add_stored(results, run, policy, store, checkpoint.run.id, on_note=on_note)
     if kept_count and policy.id != checkpoint.run.policy_id:
         on_note(
             f"{kept_count:,} hosts were stored without bytes (--keep-bytes none): they keep the judgement by "
@@ -352,17 +357,88 @@ async def _flush_now_and_then(sink: RunSink) -> None:
         sink.flush_if_due()
 
 
-def _add_stored(results: Results, run: Run, policy: Policy, store: Store, reference: str) -> int:
+def _add_stored(
+    results: Results,
+    run: Run,
+    policy: Policy,
+    store: Store,
+    reference: str,
+    *,
+    on_note: Callable[[str], None] = lambda _text: None,
+) -> int:
     """Judge what is stored of a run; return how many hosts have no bytes, but the judgement they were stored with."""
     forms = Forms(run, policy)
+    attaching = Attaching(store.load_declarations(reference))
     kept_count = 0
     for host in store.iter_stored(reference):
+        record = attaching.attach(host.position, host.record)
         if host.has_bytes or host.judged is None:
-            results.add(forms.judge(host.position, host.record))
-        else:
-            results.add(decode_judged(host.position, host.judged))
-            kept_count += 1
+            results.add(forms.judge(host.position, record))
+            continue
+        if record.declarations:
+            on_note(
+                f"{record.target.host} was stored without bytes (--keep-bytes none): its files are not held against "
+                "what was measured"
+            )
+        results.add(decode_judged(host.position, host.judged))
+        kept_count += 1
+    _add_declared(results, run, policy, attaching)
     return kept_count
+
+
+def _add_declared(results: Results, run: Run, policy: Policy, attaching: Attaching) -> None:
+    """Judge hosts that files alone know of."""
+    for position, record in attaching.rest():
+        results.add(judge_to_json(run, record, policy, position=position))
+
+
+def audit_files(
+    paths: Sequence[Path],
+    options: AuditOptions,
+    *,
+    policy_id: str,
+    store: Store | None = None,
+    reference: str | None = None,
+    spool_folder: Path | None = None,
+    on_note: Callable[[str], None] = lambda _text: None,
+    on_file: Callable[[str], None] = lambda _name: None,
+) -> Results:
+    """Read files that declare versions, store what they say, and judge it, beside what was measured in a run.
+
+    reference: the stored run that they are added to; None is a new run of its own. on_file: is told each file's name.
+    Raises AuditError with the problems of all files, StoreError and PolicyError; nothing is stored then.
+    """
+    now = datetime.now(UTC)
+    if reference is None or store is None:
+        run = replace(
+            _new_run(ScanOptions(command=auditing.COMMAND, confirm=Confirm.NONE, policy=read_policy(policy_id).id)),
+            finished_at=now,
+            is_complete=True,
+        )
+        known_hosts: tuple[str, ...] = ()
+    else:
+        run = store.load_checkpoint(reference, below=0).run
+        known_hosts = store.list_host_names(run.id)
+    declarations = auditing.read_declarations(
+        paths,
+        options,
+        run=run.id,
+        given_at=now,
+        tool_version=__version__,
+        known_hosts=known_hosts,
+        on_file=on_file,
+    )
+    if store is not None:
+        if reference is None:
+            store.insert_run(run, plan="", options="", hosts=(), counts={}, declarations=declarations)
+        else:
+            store.replace_declarations(run.id, declarations)
+            return judge_stored(store, run.id, policy_id=policy_id, spool_folder=spool_folder, on_note=on_note)
+    policy = read_policy(policy_id)
+    results = Results(run, policy, folder=spool_folder)
+    _add_declared(results, run, policy, Attaching(declarations))
+    results.finish(run, ())
+    return results
 
 
 def _sweep_facts(

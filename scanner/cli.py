@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from scanner import __version__, cli_outbound
+from scanner import __version__, cli_audit, cli_outbound
 from scanner.cli_options import (
     DB_HELP,
     AllowUnknownOption,
@@ -472,6 +472,7 @@ def endpoints(
 
 
 cli_outbound.register(app)
+cli_audit.register(app)
 
 EXIT_FAULT = 70  # EX_SOFTWARE of BSD's sysexits.h; none of the codes that say something about hosts
 

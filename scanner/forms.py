@@ -291,7 +291,7 @@ def _render_certificates(endpoint: Endpoint, exchanges: Iterable[Exchange]) -> s
 def _maybe_read(record: HostRecord, answers: Mapping[int, Answer]) -> list[Answer] | None:
     """Return the record's answers, or None where there is more to judge than these."""
     exchanges, endpoints, host = record.exchanges, record.endpoints, record.target.host
-    if not endpoints or record.target.role in _ROLES_WITH_CHECKS or len(exchanges) > _MOST_TIMES:
+    if not endpoints or record.declarations or record.target.role in _ROLES_WITH_CHECKS or len(exchanges) > _MOST_TIMES:
         return None
     address, name = endpoints[0].address, endpoints[0].server_name
     for endpoint in endpoints:

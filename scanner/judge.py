@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from scanner.answers import Answer
 from scanner.classify import STOP_GAPS, classify_endpoint, scope_of
+from scanner.declared import MEASURED, tie_declarations, voting_scopes
 from scanner.merge import merge_host, merge_scope
 from scanner.model.certificates import Certificate
 from scanner.model.evidence import Evidence, Gap, GapReason, Origin
@@ -98,13 +99,20 @@ def judge_record(
     by_endpoint: dict[Endpoint, list[Exchange]] = {endpoint: [] for endpoint in record.endpoints}
     for exchange in record.exchanges:
         by_endpoint.setdefault(exchange.request.endpoint, []).append(exchange)
+    tied = tie_declarations(record.declarations, record.endpoints)
     results = tuple(
-        _judge_endpoint(run, record, endpoint, by_endpoint[endpoint], answers) for endpoint in record.endpoints
+        _judge_endpoint(
+            run, record, endpoint, by_endpoint[endpoint], answers, declared=tied.by_scope.get(scope_of(endpoint), ())
+        )
+        for endpoint in record.endpoints
     )
     existing = present_endpoints(results, record)
     gaps = _host_gaps(run, record)
     scope_verdicts = [verdict for result in existing for verdict in result.verdicts]
     outbound, paths, checks, own_gaps = _judge_outbound(run, record, results)
+    measured = [*([Direction.INBOUND] if existing else []), *([Direction.OUTBOUND] if outbound else [])]
+    declared = voting_scopes(tied.results, measured=measured)
+    scope_verdicts += [verdict for _, _, verdicts in declared for verdict in verdicts]
     verdicts = tuple(
         merge_host(
             scope_verdicts,
@@ -115,8 +123,8 @@ def judge_record(
         )
         for version in ALL_VERSIONS
     )
-    if outbound:
-        client_verdicts = [verdict for client in outbound for verdict in client.verdicts]
+    if outbound or any(direction is Direction.OUTBOUND for _, direction, _ in declared):
+        client_verdicts = [*scope_verdicts, *(verdict for client in outbound for verdict in client.verdicts)]
         verdicts += tuple(
             merge_host(client_verdicts, host=target.host, direction=Direction.OUTBOUND, version=version)
             for version in ALL_VERSIONS
@@ -125,9 +133,13 @@ def judge_record(
     if target.role in {Role.ADFS, Role.ENDPOINT}:
         from scanner.recognise import recognise  # noqa: PLC0415  # loads the XML, HTTP and X.509 libraries
 
-        checks = recognise(target, record.resolution, record.exchanges, certificates)
-    findings, readiness, reason = judge_host(policy, target, existing, verdicts, checks, outbound=outbound, paths=paths)
-    if not existing and gaps and not outbound:
+        if record.endpoints or not record.declarations:
+            checks = recognise(target, record.resolution, record.exchanges, certificates)
+    checks = (*checks, *dict.fromkeys(check for each in record.declarations for check in each.reading.checks))
+    findings, readiness, reason = judge_host(
+        policy, target, existing, verdicts, checks, outbound=outbound, paths=paths, declared=declared
+    )
+    if not existing and gaps and not outbound and not declared:
         reason = gaps[0].detail
     return (
         HostResult(
@@ -142,6 +154,7 @@ def judge_record(
             stopped=record.stopped,
             outbound=outbound,
             paths=paths,
+            declared=tied.results,
         ),
         findings,
     )
@@ -189,7 +202,7 @@ def is_absent(result: EndpointResult, record: HostRecord | None = None) -> bool:
             return True
     # Where nothing listens the engine asks no further: what it did not ask is no reason to doubt that.
     reasons = {gap.reason for gap in result.gaps} - {GapReason.NOT_ASKED}
-    if not reasons or any(verdict.supporting for verdict in result.verdicts):
+    if not reasons or any(each.basis in MEASURED for verdict in result.verdicts for each in verdict.supporting):
         return False
     if result.endpoint.is_optional and reasons == {GapReason.REFUSED}:
         return True
@@ -201,7 +214,7 @@ def is_absent(result: EndpointResult, record: HostRecord | None = None) -> bool:
 
 
 def _host_gaps(run: Run, record: HostRecord) -> tuple[Gap, ...]:
-    if record.endpoints:
+    if record.endpoints or (record.declarations and not record.resolution.addresses):
         return ()
     if any(exchange.request.probe is Probe.LISTENER for exchange in record.exchanges):
         return (
@@ -236,6 +249,8 @@ def _judge_endpoint(
     endpoint: Endpoint,
     exchanges: Sequence[Exchange],
     answers: Mapping[int, Answer],
+    *,
+    declared: Sequence[Evidence] = (),
 ) -> EndpointResult:
     passed: set[TlsVersion] = set()
     if endpoint.destination is not None:
@@ -253,7 +268,9 @@ def _judge_endpoint(
         evidence = tuple(map(partial(_explain_passed, passed), evidence))
     scope = scope_of(endpoint)
     verdicts = tuple(
-        merge_scope(evidence, host=endpoint.host, scope=scope, direction=Direction.INBOUND, version=version)
+        merge_scope(
+            (*evidence, *declared), host=endpoint.host, scope=scope, direction=Direction.INBOUND, version=version
+        )
         for version in ALL_VERSIONS
     )
     return EndpointResult(

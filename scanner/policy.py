@@ -210,15 +210,18 @@ def judge_host(
     *,
     outbound: Sequence[OutboundResult] = (),
     paths: Sequence[PathResult] = (),
+    declared: Sequence[tuple[str, Direction, tuple[Verdict, ...]]] = (),
 ) -> tuple[tuple[Finding, ...], Readiness, str]:
     """Return the findings of one host, whether it is ready, and why in one sentence.
 
     endpoints: those that exist (a closed optional port is none). outbound: its clients, empty where that side was not
-    asked about; paths: ways through it, where it is a proxy.
+    asked about; paths: ways through it, where it is a proxy. declared: (scope, direction, verdicts) of what is known
+    from files alone.
     """
     scopes = [
         *(_Scope(scope_of(result.endpoint), Direction.INBOUND, result.verdicts) for result in endpoints),
         *(_Scope(client.scope, Direction.OUTBOUND, client.verdicts) for client in outbound),
+        *(_Scope(scope, direction, own) for scope, direction, own in declared),
     ]
     findings = [
         finding for rule in policy.rules for finding in _JUDGES[rule.kind](rule, target, scopes, verdicts, checks)

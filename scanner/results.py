@@ -132,7 +132,8 @@ def judge_to_json(
         record = replace(record, exchanges=(), stopped=host.stopped)
     counted = present_endpoints(host.endpoints, record)
     # Of a host that is known from a listener alone, nobody asked what it accepts.
-    is_inbound_asked = bool(host.endpoints) or not host.outbound
+    has_declared = any(leg.leg.direction is Direction.INBOUND for each in host.declared for leg in each.legs)
+    is_inbound_asked = bool(host.endpoints) or has_declared or not (host.outbound or host.declared)
     verdicts = [
         *(verdict for verdict in host.verdicts if is_inbound_asked or verdict.direction is Direction.OUTBOUND),
         *(verdict for result in counted for verdict in result.verdicts),

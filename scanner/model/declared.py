@@ -14,6 +14,7 @@ from enum import StrEnum
 from scanner.model.evidence import Basis, GapReason, State
 from scanner.model.runs import Check
 from scanner.model.subjects import Direction
+from scanner.model.verdicts import Verdict
 from scanner.model.versions import ALL_VERSIONS, TlsVersion
 
 
@@ -177,3 +178,50 @@ class Reading:
     """When the file's content was true (UTC), where it says so itself."""
     facts: tuple[tuple[str, str], ...] = ()
     """Further facts by name: ``("last_boot_at", "2026-11-01T04:00:00+00:00")``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """A reading that was tied to a host. This is what the store keeps of a file."""
+
+    host: str
+    """The host it is about; see Target.host."""
+    reading: Reading
+    """What the file says."""
+    given_at: datetime
+    """When the file was given to the program (UTC)."""
+    run: str
+    """Id of the run that it was given to."""
+    tool_version: str
+    """Version of the program that read it."""
+    path: str = ""
+    """Where the file was, so that ``entra-tls remediate`` can read it again; empty where it has no path."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredLeg:
+    """What is judged of one leg."""
+
+    leg: Leg
+    """Which."""
+    scope: str
+    """As in Observation: what it speaks for where no measured endpoint is the same thing."""
+    measured_scopes: tuple[str, ...]
+    """Endpoints that were contacted and that it speaks for: its statements stand beside theirs."""
+    verdicts: tuple[Verdict, ...]
+    """All six versions, oldest first, by the file alone."""
+
+    @property
+    def has_vote(self) -> bool:
+        """Whether it is a scope of its host's: no device's administration, and nothing that was measured itself."""
+        return not self.leg.is_management and not self.measured_scopes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredResult:
+    """What is judged of one file."""
+
+    declaration: Declaration
+    """Which."""
+    legs: tuple[DeclaredLeg, ...]
+    """Each leg, in the order of the file."""

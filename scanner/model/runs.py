@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from scanner.model.certificates import Certificate
 from scanner.model.evidence import Gap
@@ -13,6 +14,9 @@ from scanner.model.outbound import OutboundResult, PathResult
 from scanner.model.subjects import Endpoint, Target
 from scanner.model.verdicts import Finding, Readiness, Verdict
 from scanner.model.versions import TlsVersion
+
+if TYPE_CHECKING:
+    from scanner.model.declared import Declaration, DeclaredResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,8 @@ class HostRecord:
     """Every exchange, in the order asked."""
     stopped: str | None = None
     """``interrupted``, ``out-of-time`` or ``failed`` (our bug) where the questions were not all put; else None."""
+    declarations: tuple[Declaration, ...] = ()
+    """What files say of it, in the order given; kept in a table of their own."""
 
 
 class CheckState(StrEnum):
@@ -156,6 +162,8 @@ class HostResult:
     """Ways through it, where it is a proxy."""
     stopped: str | None = None
     """As in HostRecord."""
+    declared: tuple[DeclaredResult, ...] = ()
+    """What files say of it, in the order given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

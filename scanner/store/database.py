@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import sqlalchemy as sa
 
 from scanner.model.runs import HostRecord, Run
+from scanner.store.declarations import pack_declaration, unpack_declaration
 from scanner.store.encoding import (
     decode_bytes,
     decode_text,
@@ -34,7 +35,7 @@ from scanner.store.rows import (
     store_parts,
     unknown_run,
 )
-from scanner.store.schema import CERTIFICATES, CHECKPOINTS, HOST_CERTIFICATES, HOSTS, PARTS, PLANS, RUNS
+from scanner.store.schema import CERTIFICATES, CHECKPOINTS, DECLARATIONS, HOST_CERTIFICATES, HOSTS, PARTS, PLANS, RUNS
 from scanner.store.stored import Checkpoint, KeepBytes, Kept, PackedHost, RunSummary, StoredHost, StoredRun, StoreError
 from scanner.store.unpacking import unpack
 
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
     from types import TracebackType
+
+    from scanner.model.declared import Declaration
 
 _BATCH_HOSTS: Final = 200
 _BATCH_BYTES: Final = 8 * 2**20
@@ -128,14 +131,49 @@ class Store:
             if counts is not None:
                 _update_counts(connection, number, counts)
 
+    def replace_declarations(self, run_id: str, declarations: Iterable[Declaration]) -> None:
+        """Store what files declare; one of the same host and path takes the place of the one before."""
+        with self._writing() as connection:
+            self._insert_declarations(connection, self._lock_run(connection, run_id), declarations)
+
+    def load_declarations(self, reference: str) -> tuple[Declaration, ...]:
+        """Return what files declare, in the order given; reference as in load_run."""
+        with self._reading() as connection:
+            row = find_run(connection, reference, self.location)
+            of_run = DECLARATIONS.c.run_number == row["number"]
+            statement = sa.select(DECLARATIONS.c.content).where(of_run).order_by(DECLARATIONS.c.id)
+            try:
+                return tuple(unpack_declaration(bytes(content)) for content in connection.scalars(statement))
+            except StoreError as error:
+                raise StoreError(f"{self.location}: run {row['id']!r}: {error}") from error
+
+    def list_host_names(self, reference: str) -> tuple[str, ...]:
+        """Return the names of a run's hosts, each once, sorted; reference as in load_run."""
+        with self._reading() as connection:
+            row = find_run(connection, reference, self.location)
+            names = {
+                decode_text(name)
+                for table in (HOSTS, DECLARATIONS)
+                for name in connection.scalars(sa.select(table.c.host).where(table.c.run_number == row["number"]))
+            }
+            return tuple(sorted(names))
+
     def insert_run(
-        self, run: Run, *, plan: str, options: str, hosts: Iterable[PackedHost], counts: Mapping[str, int]
+        self,
+        run: Run,
+        *,
+        plan: str,
+        options: str,
+        hosts: Iterable[PackedHost],
+        counts: Mapping[str, int],
+        declarations: Iterable[Declaration] = (),
     ) -> int:
         """Store a whole run in one transaction and return the number of its hosts; for merge_runs."""
         with self._writing() as connection:
             number = self._insert_run(connection, run, plan, options)
             self._insert_batches(connection, run.id, number, hosts)
             _update_counts(connection, number, counts)
+            self._insert_declarations(connection, number, declarations)
             of_run = HOSTS.c.run_number == number
             return connection.scalar(sa.select(sa.func.count()).select_from(HOSTS).where(of_run)) or 0
 
@@ -260,6 +298,14 @@ class Store:
         if number is None:
             raise unknown_run(connection, run_id, self.location)
         return int(number)
+
+    def _insert_declarations(self, connection: sa.Connection, number: int, declarations: Iterable[Declaration]) -> None:
+        for each in declarations:
+            host, path = encode_text(each.host), encode_text(each.path or each.reading.file)
+            here = (DECLARATIONS.c.run_number == number, DECLARATIONS.c.host == host, DECLARATIONS.c.path == path)
+            connection.execute(DECLARATIONS.delete().where(*here))
+            row = {"run_number": number, "host": host, "path": path, "content": pack_declaration(each)}
+            connection.execute(DECLARATIONS.insert().values(row))
 
     def _insert_batches(self, connection: sa.Connection, run_id: str, number: int, hosts: Iterable[PackedHost]) -> None:
         batch: list[PackedHost] = []

@@ -14,6 +14,7 @@ from scanner.store.stored import Checkpoint, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from scanner.model.declared import Declaration
 
     from scanner.store.database import Store
     from scanner.store.stored import PackedHost
@@ -75,7 +76,12 @@ def merge_runs(into: Store, sources: Sequence[tuple[Store, str]], *, run_id: str
     for shard in shards:
         counts.update(shard.checkpoint.counts)
     host_count = into.insert_run(
-        run, plan=first.checkpoint.plan, options=json.dumps(options), hosts=_iter_packed(shards), counts=counts
+        run,
+        plan=first.checkpoint.plan,
+        options=json.dumps(options),
+        hosts=_iter_packed(shards),
+        counts=counts,
+        declarations=_iter_declarations(shards),
     )
     return Merged(
         run=run,
@@ -137,6 +143,11 @@ def _merge_run(shards: Sequence[_Shard], run_id: str, *, is_complete: bool) -> R
         tool_version=runs[0].tool_version,
         command=runs[0].command,
     )
+
+
+def _iter_declarations(shards: Sequence[_Shard]) -> Iterator[Declaration]:
+    for shard in shards:
+        yield from shard.store.load_declarations(shard.reference)
 
 
 def _iter_packed(shards: Sequence[_Shard]) -> Iterator[PackedHost]:

@@ -21,7 +21,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """The newest migration's revision, written here so that opening a current database need not import Alembic."""
 
 METADATA: Final = MetaData(
@@ -107,6 +107,19 @@ HOST_CERTIFICATES: Final = Table(
     # "Which hosts sent this certificate?", and the foreign key's check when a certificate goes.
     Index(None, "certificate_id"),
     sqlite_with_rowid=False,
+)
+
+# What files declare of hosts (scanner.model.declared.Declaration). A file that is given again replaces what it said.
+DECLARATIONS: Final = Table(
+    "declarations",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("run_number", Integer, ForeignKey("runs.number", ondelete="CASCADE"), nullable=False),
+    Column("host", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    # JSON, compressed as the plans are (scanner.store.declarations).
+    Column("content", LargeBinary, nullable=False),
+    Index(None, "run_number"),
 )
 
 # Alembic's own table, kept apart because it is no part of what the migrations describe.

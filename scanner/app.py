@@ -257,12 +257,12 @@ def load_resumable(store: Store, reference: str) -> tuple[str, TargetPlan, ScanO
         raise StoreError(
             f"run {checkpoint.run.id!r} is what a listener saw, and can't be resumed: entra-tls listen begins a new one"
         )
+    if checkpoint.run.command == auditing.COMMAND:
+        raise StoreError(f"run {checkpoint.run.id!r} is made of files: there is nothing to go on with")
     try:
         plan, options = decode_plan(checkpoint.plan), decode_options(checkpoint.options)
     except ValueError as error:
         raise StoreError(f"run {checkpoint.run.id!r} can't be resumed: {error}") from error
-    if checkpoint.run.command == auditing.COMMAND:
-        raise StoreError(f"run {checkpoint.run.id!r} is made of files: there is nothing to go on with")
     if "merged_shards" in checkpoint.options:
         raise StoreError(f"run {checkpoint.run.id!r} was merged from shards: resume those that are not complete")
     if checkpoint.run.is_complete:

@@ -14,10 +14,11 @@ from scanner.classify import STOP_GAPS, classify_endpoint, scope_of
 from scanner.declared import MEASURED, tie_declarations, voting_scopes
 from scanner.merge import merge_host, merge_scope
 from scanner.model.certificates import Certificate
+from scanner.model.checks import Check
 from scanner.model.evidence import Evidence, Gap, GapReason, Origin
 from scanner.model.exchange import VERSION_PROBES, Ending, Exchange, Probe
 from scanner.model.outbound import OutboundResult, PathResult
-from scanner.model.runs import Check, EndpointResult, Handshake, HostRecord, HostResult, Run, RunResult
+from scanner.model.runs import EndpointResult, Handshake, HostRecord, HostResult, Run, RunResult
 from scanner.model.subjects import Direction, Endpoint, Role, Upgrade
 from scanner.model.verdicts import Finding, Severity
 from scanner.model.versions import ALL_VERSIONS, TlsVersion

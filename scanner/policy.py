@@ -12,9 +12,10 @@ from types import MappingProxyType
 from typing import Any
 
 from scanner.classify import scope_of
+from scanner.model.checks import Check, CheckState
 from scanner.model.evidence import State
 from scanner.model.outbound import OutboundResult, PathKind, PathResult
-from scanner.model.runs import Check, CheckState, EndpointResult
+from scanner.model.runs import EndpointResult
 from scanner.model.subjects import Direction, Role, Target
 from scanner.model.verdicts import Citation, Finding, Readiness, Severity, Verdict
 from scanner.model.versions import TlsVersion

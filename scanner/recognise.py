@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from scanner.entra import DrsPlace, classify_cname_chain, is_registration_name
 from scanner.model.certificates import Certificate
+from scanner.model.checks import Check
 from scanner.model.exchange import Exchange
-from scanner.model.runs import Check, Resolution
+from scanner.model.runs import Resolution
 from scanner.model.subjects import Endpoint, Role, Target
 from scanner.role_adfs import (
     METADATA_PATH,

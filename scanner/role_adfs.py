@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from scanner.entra import is_registration_name
 from scanner.model.certificates import Certificate
+from scanner.model.checks import Check, CheckState
 from scanner.model.exchange import Ending, Exchange
-from scanner.model.runs import Check, CheckState
 from scanner.model.subjects import Target
 from scanner.probes.documents import FederationMetadata, decode_federation_metadata
 from scanner.probes.http import HttpResponse

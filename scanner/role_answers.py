@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from scanner.model.checks import Check, CheckState
 from scanner.model.exchange import Exchange, Probe
-from scanner.model.runs import Check, CheckState
 from scanner.probes.http import HttpResponse, decode_http_response
 from scanner.untrusted import clean_text
 

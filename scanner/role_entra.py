@@ -10,8 +10,9 @@ from cryptography.x509.oid import NameOID
 from scanner.certificates import ISSUER_IS_KNOWN
 from scanner.entra import DrsPlace, DrsPlacement, classify_cname_chain, is_registration_name
 from scanner.model.certificates import Certificate
+from scanner.model.checks import Check
 from scanner.model.exchange import Exchange
-from scanner.model.runs import Check, Resolution
+from scanner.model.runs import Resolution
 from scanner.model.subjects import Target, is_address
 from scanner.probes.documents import DrsDocument, decode_drs_document
 from scanner.probes.http import HttpResponse

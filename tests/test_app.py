@@ -17,9 +17,10 @@ from scanner import app, sink
 from scanner.app import exit_code, judge_stored
 from scanner.demo import ADFS_NAME, HOSTS, DemoResolver, running_demo, write_certificate
 from scanner.judge import judge_run, maybe_no_listener
+from scanner.model.checks import CheckState
 from scanner.model.evidence import GapReason, State
 from scanner.model.exchange import Probe
-from scanner.model.runs import CheckState, HostRecord, Resolution, Run
+from scanner.model.runs import HostRecord, Resolution, Run
 from scanner.model.subjects import Role
 from scanner.model.verdicts import Readiness, Severity
 from scanner.model.versions import ALL_VERSIONS

@@ -11,8 +11,9 @@ import threading
 import pytest
 
 from scanner.demo import ADDRESS, HOSTS, DemoResolver, running_demo
+from scanner.model.checks import CheckState
 from scanner.model.evidence import State
-from scanner.model.runs import CheckState, Resolution
+from scanner.model.runs import Resolution
 from scanner.model.subjects import Role
 from scanner.model.verdicts import Readiness
 from scanner.model.versions import ALL_VERSIONS, TlsVersion

@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scanner.classify import scope_of
+from scanner.model.checks import Check, CheckState
 from scanner.model.evidence import State
 from scanner.model.outbound import OutboundResult, PathKind, PathResult
-from scanner.model.runs import Check, CheckState, EndpointResult
+from scanner.model.runs import EndpointResult
 from scanner.model.subjects import Direction, Endpoint, Role, Target, Upgrade
 from scanner.model.verdicts import Readiness, Severity, Verdict
 from scanner.model.versions import ALL_VERSIONS, TlsVersion

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scanner.model.checks import CheckState
 from scanner.model.exchange import Ending
-from scanner.model.runs import CheckState, Resolution
+from scanner.model.runs import Resolution
 from scanner.model.subjects import Role
 from scanner.recognise import plan_http, recognise
 from scanner.role_adfs import METADATA_PATH, NONSENSE_PATH, PROBE_PATH, WINDOWS_TRANSPORT_PATH

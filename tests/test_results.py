@@ -260,7 +260,7 @@ def test_a_host_that_only_a_listener_saw_is_not_asked_what_it_accepts():
 def test_a_judgement_stored_before_there_was_an_outbound_side_has_its_members():
     judged = _judged(0, RECORDS[0])
     stored = json.loads(judged.stored())
-    for member in ("outbound", "paths"):
+    for member in ("outbound", "paths", "declared"):
         assert stored["host"].pop(member) == []
     for endpoint in stored["host"]["endpoints"]:
         assert (endpoint.pop("upgrade"), endpoint.pop("destination")) == ("none", None)

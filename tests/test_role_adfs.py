@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from scanner.model.checks import CheckState
 from scanner.model.exchange import Ending, Probe
-from scanner.model.runs import CheckState
 from scanner.role_adfs import METADATA_PATH, NONSENSE_PATH, PROBE_PATH, WINDOWS_TRANSPORT_PATH, recognise_adfs
 from tests.probes.test_documents import METADATA
 from tests.role_exchanges import by_id, certificate, exchange, response, target

@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import pytest
 
+from scanner.model.checks import CheckState
 from scanner.model.exchange import Ending, EngineReport, Probe
-from scanner.model.runs import CheckState
 from scanner.role_answers import all_state, answers_to, any_state, check, check_version_refusal, judge_each, texts_of
 from tests.role_exchanges import exchange, response
 

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scanner.certificates import ISSUER_IS_KNOWN
+from scanner.model.checks import CheckState
 from scanner.model.exchange import Ending
-from scanner.model.runs import CheckState, Resolution
+from scanner.model.runs import Resolution
 from scanner.model.subjects import Role
 from scanner.role_entra import CLOUD_DISCOVERY_PATH, CONTRACT_PATH, LOGIN_PATH, is_sign_in_name, recognise_entra
 from tests.probes.test_documents import CONTRACT, CONTRACT_XML

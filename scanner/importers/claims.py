@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from scanner.model.checks import Check, CheckState
 from scanner.model.declared import LineNote, LineState, Place, Setting
 from scanner.model.evidence import Basis, GapReason, State
-from scanner.model.runs import Check, CheckState
 from scanner.model.versions import ALL_VERSIONS, TlsVersion
 
 MOST_NOTES_COUNT = 200

@@ -25,6 +25,7 @@ from scanner.importers.nginx_tls import (
 )
 from scanner.importers.nginx_tree import Block, Statement, Tree, top_blocks
 from scanner.importers.source import Folder, ReadError, ReadOptions, SourceFile
+from scanner.model.checks import Check, CheckState
 from scanner.model.declared import (
     ClueKind,
     HostClue,
@@ -35,7 +36,6 @@ from scanner.model.declared import (
     Setting,
 )
 from scanner.model.evidence import Basis, GapReason, State
-from scanner.model.runs import Check, CheckState
 from scanner.model.subjects import Direction
 from scanner.model.versions import ALL_VERSIONS
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from scanner.model.checks import Check
 from scanner.model.evidence import Basis, GapReason, State
-from scanner.model.runs import Check
 from scanner.model.subjects import Direction
 from scanner.model.verdicts import Verdict
 from scanner.model.versions import ALL_VERSIONS, TlsVersion

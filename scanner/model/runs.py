@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from scanner.model.certificates import Certificate
+from scanner.model.checks import Check
+from scanner.model.declared import Declaration, DeclaredResult
 from scanner.model.evidence import Gap
 from scanner.model.exchange import Exchange
 from scanner.model.outbound import OutboundResult, PathResult
 from scanner.model.subjects import Endpoint, Target
 from scanner.model.verdicts import Finding, Readiness, Verdict
 from scanner.model.versions import TlsVersion
-
-if TYPE_CHECKING:
-    from scanner.model.declared import Declaration, DeclaredResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,32 +68,6 @@ class HostRecord:
     """``interrupted``, ``out-of-time`` or ``failed`` (our bug) where the questions were not all put; else None."""
     declarations: tuple[Declaration, ...] = ()
     """What files say of it, in the order given; kept in a table of their own."""
-
-
-class CheckState(StrEnum):
-    """Outcome of a recognition check."""
-
-    YES = "yes"
-    NO = "no"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One thing found out about what a host is, with its weight."""
-
-    id: str
-    """``adfs-federation-metadata``."""
-    title: str
-    """One line for people."""
-    state: CheckState
-    """Outcome."""
-    detail: str
-    """What was seen. May hold text from the network: escape it."""
-    weight: str = ""
-    """``certain``, ``strong``, ``medium``, ``weak`` or empty."""
-    is_verified: bool = True
-    """False where the meaning of the evidence is from memory and not from a cited document."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

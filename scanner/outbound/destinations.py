@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from scanner.certificates import ISSUER_IS_KNOWN
 from scanner.entra import EntraEndpoint, entra_endpoints, is_registration_name
 from scanner.model.certificates import Certificate
+from scanner.model.checks import Check, CheckState
 from scanner.model.outbound import PathKind
-from scanner.model.runs import Check, CheckState, EndpointResult
+from scanner.model.runs import EndpointResult
 
 INTERCEPTED = "path-intercepted"
 """Check: whether the proxy intercepts a registration endpoint."""

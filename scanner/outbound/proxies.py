@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 from scanner.answers import AnswerKind, read_answer
 from scanner.model.certificates import Certificate
+from scanner.model.checks import Check
 from scanner.model.evidence import Gap, GapReason, Observation, Origin, State
 from scanner.model.exchange import VERSION_PROBES, Exchange, Probe
 from scanner.model.outbound import OutboundResult, PathKind, PathResult
-from scanner.model.runs import Check, EndpointResult, HostRecord, Run
+from scanner.model.runs import EndpointResult, HostRecord, Run
 from scanner.model.subjects import Direction, Endpoint, Target, Upgrade
 from scanner.model.verdicts import Verdict
 from scanner.model.versions import TlsVersion

@@ -10,10 +10,11 @@ from functools import lru_cache
 from typing import Any
 
 from scanner.model.certificates import Certificate
+from scanner.model.checks import Check
 from scanner.model.declared import DeclaredLeg, DeclaredResult, Place
 from scanner.model.evidence import Gap, Observation, State
 from scanner.model.outbound import OfferedHello, OutboundResult, PathResult
-from scanner.model.runs import Check, EndpointResult, HostResult, Run, RunResult
+from scanner.model.runs import EndpointResult, HostResult, Run, RunResult
 from scanner.model.subjects import Direction, Upgrade
 from scanner.model.verdicts import Finding, Readiness, Severity, Verdict
 from scanner.model.versions import ALL_VERSIONS

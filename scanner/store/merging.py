@@ -14,8 +14,8 @@ from scanner.store.stored import Checkpoint, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from scanner.model.declared import Declaration
 
+    from scanner.model.declared import Declaration
     from scanner.store.database import Store
     from scanner.store.stored import PackedHost
 

@@ -87,13 +87,15 @@ part = st.lists(protocols | commands, max_size=3).map("\n  ".join)
 @settings(max_examples=80)
 @given(
     part,
-    part,
-    part,
+    st.tuples(part, part),
     part,
     st.sampled_from([None, "1.9.0", "1.22.1", "1.25.0", "1.29.2"]),
     st.booleans(),
 )
-def test_the_changed_file_has_tls_1_2_everywhere_and_nothing_old_where_wanted(http, one, two, place, version, is_old_off):
+def test_the_changed_file_has_tls_1_2_everywhere_and_nothing_old_where_wanted(
+    http, servers, place, version, is_old_off
+):
+    one, two = servers
     text = (
         f"http {{ {http}\n server {{ listen 443 ssl; {one}\n }} server {{ listen 443 ssl; {two}\n"
         f" location / {{ {place.replace('  ssl_', '  proxy_ssl_')}\n proxy_pass https://a; }} }} }}"

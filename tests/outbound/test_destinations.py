@@ -7,9 +7,10 @@ import pytest
 
 from scanner.certificates import ISSUER_IS_KNOWN
 from scanner.model.certificates import Certificate, TrustResult
+from scanner.model.checks import CheckState
 from scanner.model.evidence import Gap, GapReason, Origin
 from scanner.model.outbound import PathKind
-from scanner.model.runs import CheckState, EndpointResult
+from scanner.model.runs import EndpointResult
 from scanner.model.subjects import Direction, Endpoint, Upgrade
 from scanner.outbound.destinations import (
     check_paths,

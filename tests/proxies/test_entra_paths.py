@@ -16,8 +16,8 @@ import pytest
 
 from scanner.app import scan_plan
 from scanner.judge import judge_record
+from scanner.model.checks import CheckState
 from scanner.model.outbound import PathKind
-from scanner.model.runs import CheckState
 from scanner.model.subjects import Role, Target, Upgrade
 from scanner.model.versions import TlsVersion
 from scanner.options import Confirm, ScanOptions

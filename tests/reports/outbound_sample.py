@@ -7,9 +7,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 from scanner.model.certificates import Certificate, TrustResult
+from scanner.model.checks import Check, CheckState
 from scanner.model.evidence import Basis, Gap, GapReason, Observation, Origin, State
 from scanner.model.outbound import Mirroring, OfferedHello, OutboundResult, PathKind, PathResult, Settled
-from scanner.model.runs import Check, CheckState, EndpointResult, Handshake, HostResult, Resolution
+from scanner.model.runs import EndpointResult, Handshake, HostResult, Resolution
 from scanner.model.subjects import Direction, Endpoint, Role, Target, Upgrade
 from scanner.model.verdicts import Finding, Readiness, Severity, Verdict
 from scanner.model.versions import ALL_VERSIONS, TlsVersion

@@ -10,9 +10,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from scanner.model.certificates import Certificate, TrustResult
+from scanner.model.checks import Check, CheckState
 from scanner.model.evidence import Basis, Gap, GapReason, Observation, Origin, State
 from scanner.model.outbound import OutboundResult, PathResult
-from scanner.model.runs import Check, CheckState, EndpointResult, Handshake, HostResult, Resolution, Run, RunResult
+from scanner.model.runs import EndpointResult, Handshake, HostResult, Resolution, Run, RunResult
 from scanner.model.subjects import Direction, Endpoint, Role, Target
 from scanner.model.verdicts import Citation, Finding, Readiness, Severity, Verdict
 from scanner.model.versions import ALL_VERSIONS, TlsVersion

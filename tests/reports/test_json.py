@@ -10,9 +10,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from scanner.model.checks import CheckState
 from scanner.model.evidence import Basis, GapReason, State
 from scanner.model.outbound import Mirroring, PathKind
-from scanner.model.runs import CheckState
 from scanner.model.subjects import Direction, Role, Upgrade
 from scanner.model.verdicts import Readiness, Severity
 from scanner.model.versions import ALL_VERSIONS

@@ -1,0 +1,88 @@
+"""Which kind a file is; samples written by hand."""
+
+import gzip
+import io
+import tarfile
+import zipfile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scanner.importers.catalogue import IMPORTERS, choose_importer, maybe_archive
+from scanner.importers.source import EMPTY_FOLDER, ReadError, ReadOptions, SourceFile
+
+SAMPLES = {
+    "nginx": b"events {}\nhttp {\n  server {\n    listen 443 ssl;\n    ssl_protocols TLSv1.2;\n  }\n}\n",
+    "apache": b"Listen 443\n<VirtualHost *:443>\n  SSLEngine on\n  SSLProtocol -all +TLSv1.2\n</VirtualHost>\n",
+    "squid": b"http_port 3128\nacl all src all\nhttp_access allow all\ncache_peer a parent 443 0 tls\n",
+}
+
+
+def of(data, name="file"):
+    return SourceFile(name=name, data=data)
+
+
+@pytest.mark.parametrize("kind", SAMPLES)
+def test_each_kind_is_recognised_by_its_content_alone(kind):
+    assert choose_importer(of(SAMPLES[kind])).id == kind
+
+
+@pytest.mark.parametrize("importer", IMPORTERS, ids=lambda each: each.id)
+def test_a_reading_names_its_importer(importer):
+    reading = importer.read(of(SAMPLES[importer.id]), EMPTY_FOLDER, ReadOptions())
+    assert (reading.importer, reading.file, bool(reading.legs)) == (importer.id, "file", True)
+
+
+def test_every_kind_has_a_sample_here():
+    assert {importer.id for importer in IMPORTERS} == set(SAMPLES)
+
+
+def test_the_user_may_say_what_a_file_is():
+    assert choose_importer(of(b"# empty\n"), "squid").id == "squid"
+
+
+def test_an_unknown_kind_is_refused_with_those_there_are():
+    with pytest.raises(ReadError, match=r"no kind of file 'word'; there are nginx, apache, squid"):
+        choose_importer(of(b""), "word")
+
+
+@pytest.mark.parametrize("data", [b"", b"Dear Sir or Madam,\n", b"\x7fELF\x02\x01\x01", b"<html></html>"])
+def test_a_file_that_no_importer_knows_is_refused(data):
+    with pytest.raises(ReadError, match=r"^letter is no file that is known; --as says what it is"):
+        choose_importer(of(data, "letter"))
+
+
+def _zip():
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        archive.writestr("nginx.conf", SAMPLES["nginx"])
+    return held.getvalue()
+
+
+def _tar():
+    held = io.BytesIO()
+    with tarfile.open(fileobj=held, mode="w") as archive:
+        info = tarfile.TarInfo("nginx.conf")
+        info.size = len(SAMPLES["nginx"])
+        archive.addfile(info, io.BytesIO(SAMPLES["nginx"]))
+    return held.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"), [(_zip(), "zip archive"), (_tar(), "tar archive"), (gzip.compress(b"x"), "gzip data")]
+)
+@pytest.mark.parametrize("wanted", [None, "nginx"])
+def test_archives_are_refused_and_not_unpacked(data, words, wanted):
+    with pytest.raises(ReadError, match=rf"nginx.conf is a?.?{words}: unpack it"):
+        choose_importer(of(data, "nginx.conf"), wanted)
+
+
+@given(st.binary(max_size=300))
+def test_bytes_raise_nothing_but_a_read_error(data):
+    assert maybe_archive(data) is None or maybe_archive(data).startswith(("a ", "gzip", "bzip2", "xz", "zstd"))
+    try:
+        chosen = choose_importer(of(data))
+    except ReadError:
+        return
+    assert chosen in IMPORTERS

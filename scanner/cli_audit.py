@@ -75,8 +75,8 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the program's."""
     app.command(
         epilog="Examples:\n\n"
-        "  entra-tls audit /etc/nginx/nginx.conf --host sts.example.com\n\n"
+        "  entra-tls audit nginx.conf --host sts.example.com\n\n"
         "  entra-tls audit squid.conf --host proxy.example.com --run latest --db runs.sqlite --html report.html\n\n"
-        "  entra-tls audit httpd.conf --host www.example.com --product-version 2.4.57 --folder /etc/httpd\n\n"
+        "  entra-tls audit httpd.conf --host www.example.com --product-version 2.4.57 --folder httpd\n\n"
         "Exit codes: 0 compliant and complete, 1 findings, 2 usage, 3 something is UNKNOWN or nothing was seen."
     )(audit)

@@ -230,6 +230,7 @@ def arbitrary(kind):
     drawn = {
         field.name: _BY_FIELD[field.name] if field.name in _BY_FIELD else arbitrary(hints[field.name])
         for field in fields(kind)
+        if field.name != "declarations"  # kept in a table of their own: tests/store/test_declarations.py
     }
     return st.builds(kind, **drawn)
 

@@ -15,6 +15,7 @@ from alembic.script import ScriptDirectory
 from scanner.store import StoredRun, StoreError, open_store, opening
 from scanner.store.packing import pack_record
 from scanner.store.schema import HEAD, METADATA
+from tests.declaring import declare, make_leg
 from tests.store.samples import BARE_RECORD, BEGUN_AT, FULL_RECORD, make_hello_record, make_record, make_run
 
 DATA = Path(__file__).parent / "data"
@@ -31,7 +32,9 @@ PACKED_HOSTS = (
 )
 PACKED_SAMPLE = replace(SAMPLE, hosts=(*SAMPLE.hosts, *PACKED_HOSTS))
 """What data/0002.sql holds, and besides a plan, options and a checkpoint."""
-SAMPLES = {"0001": SAMPLE, "0002": PACKED_SAMPLE}
+DECLARATION = declare(make_leg("dd?dee"), host="sts.example.com")
+"""What data/0003.sql holds beside what data/0002.sql does."""
+SAMPLES = {"0001": SAMPLE, "0002": PACKED_SAMPLE, "0003": PACKED_SAMPLE}
 """What each data/<revision>.sql holds, as the program of that revision wrote it."""
 
 
@@ -41,6 +44,7 @@ def store_sample(path):
         store.begin_run(SAMPLE.run, plan='{"targets": []}', options='{"seed": 7}')
         hosts = [pack_record(record, position) for position, record in enumerate(PACKED_SAMPLE.hosts)]
         store.append_packed(SAMPLE.run.id, hosts, checkpoint=b"progress", counts=dict(SAMPLE.no_listener_counts))
+        store.replace_declarations(SAMPLE.run.id, [DECLARATION])
         store.finish_run(
             SAMPLE.run.id, SAMPLE.run.finished_at, is_complete=True, no_listener_counts=SAMPLE.no_listener_counts
         )
@@ -115,6 +119,14 @@ def test_database_of_each_revision_is_brought_up_to_date_and_keeps_its_data(tmp_
         assert store.load_run("latest").hosts == (*sample.hosts, make_record(99))
     open_store(tmp_path / "new.db").close()
     assert read_schema(path) == read_schema(tmp_path / "new.db")
+
+
+def test_declaration_of_the_sample_is_read(tmp_path):
+    with sqlite3.connect(tmp_path / "old.db") as database:
+        database.executescript((DATA / "0003.sql").read_text())
+    database.close()
+    with open_store(tmp_path / "old.db") as store:
+        assert store.load_declarations("latest") == (DECLARATION,)
 
 
 def test_plan_and_checkpoint_of_the_sample_are_read(tmp_path):

@@ -20,7 +20,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["run_number"],
             ["runs.number"],
-            name=op.f("fk_declarations_run_number_runs"),
+            name=op.f("fk_declarations_runs"),
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_declarations")),

@@ -11,13 +11,13 @@ from typing import Any
 
 from scanner.model.certificates import Certificate
 from scanner.model.checks import Check
-from scanner.model.declared import DeclaredLeg, DeclaredResult, Place
 from scanner.model.evidence import Gap, Observation, State
 from scanner.model.outbound import OfferedHello, OutboundResult, PathResult
 from scanner.model.runs import EndpointResult, HostResult, Run, RunResult
 from scanner.model.subjects import Direction, Upgrade
 from scanner.model.verdicts import Finding, Readiness, Severity, Verdict
 from scanner.model.versions import ALL_VERSIONS
+from scanner.reports.declared_objects import build_declared
 
 SCHEMA = 1
 
@@ -147,7 +147,7 @@ def build_host(host: HostResult) -> JsonObject:
         "gaps": _gaps(host.gaps),
         "outbound": [_client(client) for client in host.outbound],
         "paths": [_path(path) for path in host.paths],
-        "declared": [_declared(result) for result in host.declared],
+        "declared": [build_declared(result) for result in host.declared],
     }
 
 
@@ -239,59 +239,6 @@ def _path(path: PathResult) -> JsonObject:
         "direct_certificates": _certificates(path.direct_certificates),
         "limits": list(path.limits),
     }
-
-
-def _declared(result: DeclaredResult) -> JsonObject:
-    declaration, reading = result.declaration, result.declaration.reading
-    return {
-        "file": reading.file,
-        "sha256": reading.sha256,
-        "importer": reading.importer,
-        "product": reading.product,
-        "product_version": reading.product_version,
-        "given_at": _time(declaration.given_at),
-        "collected_at": _time(reading.collected_at),
-        "legs": [_leg(leg) for leg in result.legs],
-        "notes": [
-            {"place": _place(note.place), "state": note.state.value, "text": note.text, "detail": note.detail}
-            for note in reading.notes
-        ],
-        "lines": {state.value: count for state, count in reading.line_counts},
-        "gaps": [{"reason": reason.value, "detail": detail} for reason, detail in reading.gaps],
-        "includes": [{"file": name, "sha256": digest} for name, digest in reading.includes],
-        "facts": dict(reading.facts),
-    }
-
-
-def _leg(result: DeclaredLeg) -> JsonObject:
-    leg = result.leg
-    return {
-        "name": leg.name,
-        "scope": result.scope,
-        "direction": leg.direction.value,
-        "listens": [{"address": listen.address, "port": listen.port} for listen in leg.listens],
-        "server_names": list(leg.server_names),
-        "destinations": list(leg.destinations),
-        "is_permission": leg.is_permission,
-        "is_management": leg.is_management,
-        "measured_scopes": list(result.measured_scopes),
-        "limits": list(leg.limits),
-        "settings": [
-            {
-                "version": setting.version.label,
-                "state": setting.state.value,
-                "basis": setting.basis.label,
-                "reason": setting.reason,
-                "place": None if setting.place is None else _place(setting.place),
-                "gap": None if setting.gap is None else setting.gap.value,
-            }
-            for setting in leg.settings
-        ],
-    }
-
-
-def _place(place: Place) -> JsonObject:
-    return {"file": place.file, "line": place.line, "key": place.key}
 
 
 def _verdicts(verdicts: Iterable[Verdict]) -> list[JsonObject]:

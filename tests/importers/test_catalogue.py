@@ -69,13 +69,14 @@ def _tar():
     return held.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("data", "words"), [(_zip(), "zip archive"), (_tar(), "tar archive"), (gzip.compress(b"x"), "gzip data")]
-)
+ARCHIVES = {"a zip archive": _zip(), "a tar archive": _tar(), "gzip data": gzip.compress(b"x", mtime=0)}
+
+
+@pytest.mark.parametrize("words", ARCHIVES)
 @pytest.mark.parametrize("wanted", [None, "nginx"])
-def test_archives_are_refused_and_not_unpacked(data, words, wanted):
-    with pytest.raises(ReadError, match=rf"nginx.conf is a?.?{words}: unpack it"):
-        choose_importer(of(data, "nginx.conf"), wanted)
+def test_archives_are_refused_and_not_unpacked(words, wanted):
+    with pytest.raises(ReadError, match=rf"^nginx.conf is {words}: unpack it"):
+        choose_importer(of(ARCHIVES[words], "nginx.conf"), wanted)
 
 
 @given(st.binary(max_size=300))

@@ -1,6 +1,7 @@
 """The registry values that the article words, and whether an export has them as worded. Pure.
 
-Source: learn.microsoft.com/entra/identity/devices/reference-device-registration-tls-1-2. It prints the .NET path without
+Source: learn.microsoft.com/entra/identity/devices/reference-device-registration-tls-1-2. It
+prints the .NET path without
 the backslash before ".NETFramework": its Markdown source has it.
 """
 
@@ -30,16 +31,19 @@ class ArticleValue:
     """0, or 1 for any other number: "any non-zero" is on."""
 
 
-ARTICLE_VALUES = tuple(
-    ArticleValue(
-        check=f"article-schannel-{side}",
-        path=schannel_path(TlsVersion.TLS1_2, is_client=side == "client"),
-        name=name,
-        number=number,
-    )
-    for side in ("client", "server")
-    for name, number in (("DisabledByDefault", 0), ("Enabled", 1))
-) + (ArticleValue(check="article-dotnet", path=DOTNET4, name="SchUseStrongCrypto", number=1),)
+ARTICLE_VALUES = (
+    *tuple(
+        ArticleValue(
+            check=f"article-schannel-{side}",
+            path=schannel_path(TlsVersion.TLS1_2, is_client=side == "client"),
+            name=name,
+            number=number,
+        )
+        for side in ("client", "server")
+        for name, number in (("DisabledByDefault", 0), ("Enabled", 1))
+    ),
+    ArticleValue(check="article-dotnet", path=DOTNET4, name="SchUseStrongCrypto", number=1),
+)
 _TITLES = {
     "article-schannel-client": "The TLS 1.2 client values are set as the article words them",
     "article-schannel-server": "The TLS 1.2 server values are set as the article words them",

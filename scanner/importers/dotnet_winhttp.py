@@ -1,6 +1,7 @@
 r"""What .NET Framework and WinHTTP make of Schannel's client side, by their registry values. Pure.
 
-Sources: "TLS best practices with .NET Framework", learn.microsoft.com/dotnet/framework/network-programming/tls; KB3140245.
+Sources: KB3140245;
+"TLS best practices with .NET Framework", learn.microsoft.com/dotnet/framework/network-programming/tls.
 Programs may choose for themselves, so that only what Schannel turns off is off.
 """
 

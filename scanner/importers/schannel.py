@@ -1,7 +1,7 @@
 r"""What Schannel's registry values say of each version. Pure.
 
-Source: "TLS registry settings", learn.microsoft.com/windows-server/security/tls/tls-registry-settings. From memory: only
-REG_DWORD is honoured, and DisabledByDefault=0 alone turns a version on.
+Source: "TLS registry settings", learn.microsoft.com/windows-server/security/tls/tls-registry-settings.
+From memory: only REG_DWORD is honoured, and DisabledByDefault=0 alone turns a version on.
 """
 
 from __future__ import annotations

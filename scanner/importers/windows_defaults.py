@@ -1,6 +1,7 @@
 """What Windows does where the registry is silent, by version. Pure.
 
-Source: "Protocols in TLS/SSL (Schannel SSP)", learn.microsoft.com/windows/win32/secauthn/protocols-in-tls-ssl--schannel-ssp-
+Source: "Protocols in TLS/SSL (Schannel SSP)",
+learn.microsoft.com/windows/win32/secauthn/protocols-in-tls-ssl--schannel-ssp-
 """
 
 from __future__ import annotations
@@ -105,7 +106,18 @@ _BY_NAME = {
     "2025": _2025,
 }
 _NOISE = frozenset(
-    "windows server microsoft standard datacenter essentials enterprise professional pro version".split()
+    [
+        "windows",
+        "server",
+        "microsoft",
+        "standard",
+        "datacenter",
+        "essentials",
+        "enterprise",
+        "professional",
+        "pro",
+        "version",
+    ]
 )
 _BUILD = re.compile(r"(?:[0-9]{1,2}\.[0-9]\.)?([0-9]{4,5})(?:\.[0-9]{1,6})?")
 

@@ -55,7 +55,8 @@ def check_article(registry: Registry) -> tuple[Check, ...]:
     """Return a check for each part of the article, and one for its misprinted path."""
     checks = []
     for check, title in _TITLES.items():
-        wrong, uncovered = [], []
+        wrong: list[str] = []
+        uncovered: list[str] = []
         for each in ARTICLE_VALUES:
             found = registry.find(each.path, each.name)
             if each.check != check or (found.number is not None and bool(found.number) is bool(each.number)):

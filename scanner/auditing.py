@@ -75,6 +75,7 @@ def read_declarations(
                 run=run,
                 tool_version=tool_version,
                 path=str(path.absolute()),
+                folder="" if options.folder is None else str(options.folder.absolute()),
             )
         )
     if problems:

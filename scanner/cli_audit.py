@@ -71,8 +71,32 @@ def audit(
     terminal.finish(results, allow_unknown=allow_unknown)
 
 
+def remediate(
+    run: Annotated[str, typer.Argument(help="A run's id, the begin of one, or latest; entra-tls runs lists them.")],
+    db: Annotated[str, typer.Option(metavar="DB", envvar="ENTRA_TLS_DB", help=DB_HELP)],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Write a folder for each host here.")],
+    host: Annotated[str | None, typer.Option(metavar="NAME", help="Only this host's files.")] = None,
+    disable_old: Annotated[
+        bool, typer.Option("--disable-old", help="Turn everything before TLS 1.2 off as well, not only TLS 1.2 on.")
+    ] = False,
+) -> None:
+    """Write the exact change of each audited file: a diff against it, how to check it, and how to put it to use."""
+    from scanner import audit_terminal  # noqa: PLC0415  # --help need not wait for what it describes
+    from scanner.importers.edits import Wants  # noqa: PLC0415
+
+    chosen = None if host is None else audit_terminal.checked_host(host)
+    audit_terminal.run_remediate(db, run, out, Wants(disable_old=disable_old), host=chosen)
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the program's."""
+    app.command(
+        epilog="Examples:\n\n"
+        "  entra-tls remediate latest --db runs.sqlite --out remedies\n\n"
+        "  entra-tls remediate latest --db runs.sqlite --out remedies --disable-old\n\n"
+        "Nothing is changed but the folder that is written. Exit codes: 0 written or nothing to change, 2 usage, "
+        "3 a change could not be planned."
+    )(remediate)
     app.command(
         epilog="Examples:\n\n"
         "  entra-tls audit nginx.conf --host sts.example.com\n\n"

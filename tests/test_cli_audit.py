@@ -77,3 +77,26 @@ def test_a_second_file_is_added_to_the_run(files):
 def test_wrong_options_exit_2_with_one_line(files, arguments, said):
     done = call("audit", files / "good.conf", *({} if "--host" in arguments else ("--host", "h.example")), *arguments)
     assert (done.exit_code, said in done.output) == (2, True)
+
+
+def test_remediate_writes_a_diff_and_steps(files):
+    db, out = files / "runs.sqlite", files / "out"
+    call("audit", files / "old.conf", "--host", "h.example", "--db", db)
+    done = call("remediate", "latest", "--db", db, "--out", out, "--disable-old")
+    assert (done.exit_code, "wrote" in done.output) == (0, True)
+    assert (
+        "-    ssl_protocols TLSv1.1;\n+    ssl_protocols TLSv1.2" in (out / "h.example" / "old.conf.diff").read_text()
+    )
+    assert "nginx -t" in (out / "h.example" / "STEPS.md").read_text()
+
+
+def test_remediate_says_what_it_can_not_do(files):
+    db, out = files / "runs.sqlite", files / "out"
+    call("audit", files / "old.conf", "--host", "h.example", "--db", db)
+    (files / "old.conf").write_text(GOOD)
+    changed = call("remediate", "latest", "--db", db, "--out", out)
+    assert (changed.exit_code, "has changed since it was audited" in changed.output) == (3, True)
+    other = call("remediate", "latest", "--db", db, "--out", out, "--host", "other.example")
+    assert (other.exit_code, "no file was audited in this run for other.example" in other.output) == (2, True)
+    none = call("remediate", "latest", "--db", files / "none.sqlite", "--out", out)
+    assert (none.exit_code, out.exists()) == (2, False)

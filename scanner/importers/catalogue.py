@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from scanner.importers import apache, nginx, squid
+from scanner.importers.edits import Remedy, Wants
 from scanner.importers.source import Folder, ReadError, ReadOptions, SourceFile
 from scanner.model.declared import Reading
 
 LEAST_SCORE = 20
 """Files that every importer is less sure of are refused: a guess is a defect."""
+
+
+class PlanEdits(Protocol):
+    """Plans the change of a file; raises ReadError as reading it does."""
+
+    def __call__(self, source: SourceFile, folder: Folder, options: ReadOptions, *, wants: Wants) -> tuple[Remedy, ...]:
+        """Return the change, or nothing where none is needed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,10 +34,14 @@ class Importer:
     """How sure it is that the file is of its kind: 0 not at all, 100 certain. Never raises."""
     read: Callable[[SourceFile, Folder, ReadOptions], Reading]
     """What the file says. Raises ReadError."""
+    plan_edits: PlanEdits | None = None
+    """The exact change of the file; None where only the policy's advice is known."""
 
 
 IMPORTERS = (
-    Importer(id="nginx", title="nginx: nginx.conf", recognise=nginx.recognise, read=nginx.read),
+    Importer(
+        id="nginx", title="nginx: nginx.conf", recognise=nginx.recognise, read=nginx.read, plan_edits=nginx.plan_edits
+    ),
     Importer(id="apache", title="Apache httpd: httpd.conf", recognise=apache.recognise, read=apache.read),
     Importer(id="squid", title="Squid: squid.conf", recognise=squid.recognise, read=squid.read),
 )

@@ -196,6 +196,8 @@ class Declaration:
     """Version of the program that read it."""
     path: str = ""
     """Where the file was, so that ``entra-tls remediate`` can read it again; empty where it has no path."""
+    folder: str = ""
+    """Where its includes came from; empty for the folder of ``path``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

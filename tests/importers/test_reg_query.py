@@ -7,7 +7,8 @@ from scanner.importers.source import ReadError, SourceFile
 
 BASE = r"HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Control\SecurityProviders\SCHANNEL\Protocols"
 SAMPLE = (
-    f"\r\n{BASE}\r\n    (Default)    REG_SZ    hunter2\r\n\r\n{BASE}\\TLS 1.2\\Client\r\n    Enabled    REG_DWORD    0x1\r\n"
+    f"\r\n{BASE}\r\n    (Default)    REG_SZ    hunter2\r\n\r\n{BASE}\\TLS 1.2\\Client\r\n"
+    "    Enabled    REG_DWORD    0x1\r\n"
     "    DisabledByDefault    REG_DWORD (4)    0x0\r\n    two words    REG_QWORD    0xffffffffffffffff\r\n"
 )
 

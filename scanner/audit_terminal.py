@@ -54,7 +54,7 @@ def run_remediate(db: str, run: str, out: Path, wants: Wants, *, host: str | Non
         path = out / output.path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(output.text, encoding="utf-8", newline="")
+            path.write_text(output.text, encoding=output.encoding, newline="")
         except OSError as error:
             terminal.fail(f"{path}: {error.strerror or error}")
         console.print(Text(f"wrote {path}"), soft_wrap=True, highlight=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,8 @@ class Output:
     """Relative to the folder given, with ``/``: ``sts.example.com/nginx.conf.diff``."""
     text: str
     """Its content."""
+    encoding: str = "utf-8"
+    """How it is written (a name of Python's codecs)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +77,18 @@ def plan_remedies(
             settled.append(f"{shown} needs no change")
             continue
         place = _plain(each.host)
-        name = _free_name(f"{place}/{_plain(source.name)}", {output.path for output in outputs})
-        outputs.append(Output(path=f"{name}.diff", text=diffs))
-        steps.setdefault(place, []).append(render_steps(each, remedies, diff_name=f"{name.split('/', 1)[1]}.diff"))
+        taken = {output.path for output in outputs}
+        diff_path = _free_path(f"{place}/{_plain(source.name)}", ".diff", taken)
+        if diffs:
+            outputs.append(Output(path=diff_path, text=diffs))
+        names: dict[str, str] = {}
+        for attachment in (attachment for remedy in remedies for attachment in remedy.attachments):
+            stem, _, suffix = attachment.name.rpartition(".")
+            own_path = _free_path(f"{place}/{stem}", f".{suffix}", {output.path for output in outputs})
+            names[attachment.name] = own_path.split("/", 1)[1]
+            outputs.append(Output(path=own_path, text=attachment.text, encoding=attachment.encoding))
+        diff_name = diff_path.split("/", 1)[1] if diffs else None
+        steps.setdefault(place, []).append(render_steps(each, remedies, diff_name=diff_name, names=names))
     outputs += [
         Output(path=f"{place}/{STEPS}", text="\n".join([f"# {place}\n", *parts])) for place, parts in steps.items()
     ]
@@ -104,24 +115,31 @@ def render_diffs(remedies: Iterable[Remedy], source: SourceFile, folder: Folder)
     return "".join(parts)
 
 
-def render_steps(declaration: Declaration, remedies: Iterable[Remedy], *, diff_name: str) -> str:
-    """Return what to do with a file's diff, as Markdown."""
+def render_steps(
+    declaration: Declaration, remedies: Iterable[Remedy], *, diff_name: str | None, names: Mapping[str, str]
+) -> str:
+    """Return what to do with a file's changes, as Markdown.
+
+    diff_name: the diff's file; None where there is none. names: the files that the remedies' attachments became.
+    """
     lines = []
     for remedy in remedies:
+        steps = []
+        if diff_name is not None:
+            folder = Path(declaration.folder or Path(declaration.path).parent)
+            steps.append(f"Keep a copy of `{declaration.path}` and of what it includes.")
+            steps.append(f"Apply [{diff_name}]({diff_name}), from the folder `{folder}`: `patch -p0 < {diff_name}`.")
+        if remedy.attachments:
+            steps.append(f"Use {' or '.join(f'[{name}]({name})' for name in names.values())}, or do what follows.")
+        if remedy.commands:
+            steps.append("\n".join(["Run:", "", "```sh", *remedy.commands, "```"]))
+        if remedy.check_commands:
+            steps.append(f"Check: {', '.join(f'`{command}`' for command in remedy.check_commands)}.")
+        steps.append(f"Put it to use: {remedy.activate}.")
+        steps.append("Measure again: `entra-tls scan`, then `entra-tls audit --run`.")
         lines += [f"## {declaration.reading.file}: {remedy.title}", ""]
-        folder = Path(declaration.folder or Path(declaration.path).parent)
-        lines += [
-            f"1. Keep a copy of `{declaration.path}` and of what it includes.",
-            f"2. Apply [{diff_name}]({diff_name}), from the folder `{folder}`: `patch -p0 < {diff_name}`.",
-            *(["3. Run:", "", "```sh", *remedy.commands, "```", ""] if remedy.commands else []),
-            f"{4 if remedy.commands else 3}. Check: {', '.join(f'`{command}`' for command in remedy.check_commands)}.",
-            f"{5 if remedy.commands else 4}. Put it to use: {remedy.activate}.",
-            f"{6 if remedy.commands else 5}. Measure again: `entra-tls scan`, then `entra-tls audit --run`.",
-            "",
-            *(f"- {caution}" for caution in remedy.cautions),
-            f"- Source: <{remedy.citation}>",
-            "",
-        ]
+        lines += [f"{number}. {step}" for number, step in enumerate(steps, start=1)]
+        lines += ["", *(f"- {caution}" for caution in remedy.cautions), f"- Source: <{remedy.citation}>", ""]
     return "\n".join(lines)
 
 
@@ -143,10 +161,10 @@ def _plain(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "_", text).lstrip(".") or "_"
 
 
-def _free_name(wanted: str, taken: set[str]) -> str:
-    """Return the name, with a number behind it where it is taken."""
-    name, number = wanted, 1
-    while f"{name}.diff" in taken:
+def _free_path(wanted: str, suffix: str, taken: set[str]) -> str:
+    """Return the path with its suffix, and a number before that where it is taken."""
+    path, number = f"{wanted}{suffix}", 1
+    while path in taken:
         number += 1
-        name = f"{wanted}.{number}"
-    return name
+        path = f"{wanted}.{number}{suffix}"
+    return path

@@ -6,7 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from scanner.importers import apache, nginx, squid
+from scanner.importers import (
+    apache,
+    hive,
+    netsh_sslcert,
+    nginx,
+    reg_file,
+    reg_query,
+    registry_json,
+    squid,
+    windows_files,
+)
 from scanner.importers.edits import Remedy, Wants
 from scanner.importers.source import Folder, ReadError, ReadOptions, SourceFile
 from scanner.model.declared import Reading
@@ -44,6 +54,40 @@ IMPORTERS = (
     ),
     Importer(id="apache", title="Apache httpd: httpd.conf", recognise=apache.recognise, read=apache.read),
     Importer(id="squid", title="Squid: squid.conf", recognise=squid.recognise, read=squid.read),
+    Importer(
+        id="reg",
+        title="Windows: .reg file",
+        recognise=reg_file.recognise,
+        read=windows_files.REG.read,
+        plan_edits=windows_files.REG.plan_edits,
+    ),
+    Importer(
+        id="reg-query",
+        title="Windows: output of reg query",
+        recognise=reg_query.recognise,
+        read=windows_files.REG_QUERY.read,
+        plan_edits=windows_files.REG_QUERY.plan_edits,
+    ),
+    Importer(
+        id="windows-json",
+        title="Windows: JSON of collect/Get-TlsReadiness.ps1",
+        recognise=registry_json.recognise,
+        read=windows_files.WINDOWS_JSON.read,
+        plan_edits=windows_files.WINDOWS_JSON.plan_edits,
+    ),
+    Importer(
+        id="hive",
+        title="Windows: registry hive SYSTEM or SOFTWARE",
+        recognise=hive.recognise,
+        read=windows_files.HIVE.read,
+        plan_edits=windows_files.HIVE.plan_edits,
+    ),
+    Importer(
+        id="netsh-sslcert",
+        title="Windows: output of netsh http show sslcert",
+        recognise=netsh_sslcert.recognise,
+        read=windows_files.NETSH.read,
+    ),
 )
 """In the order of the help."""
 

@@ -39,6 +39,18 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A file of its own that makes the change."""
+
+    name: str
+    """Its name, with what kind it is at its end."""
+    text: str
+    """Its content."""
+    encoding: str = "utf-8"
+    """How its text is written (a name of Python's codecs)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Remedy:
     """What to do so that a host has TLS 1.2 (and, where wanted, nothing older)."""
 
@@ -46,6 +58,8 @@ class Remedy:
     """What it does, one sentence."""
     edits: tuple[Edit, ...] = ()
     """Changes to the user's files; empty where the product is set by commands."""
+    attachments: tuple[Attachment, ...] = ()
+    """Files that make the change, where the product takes such."""
     commands: tuple[str, ...] = ()
     """The vendor's commands that make the change, in order; empty where ``edits`` make it."""
     check_commands: tuple[str, ...] = ()

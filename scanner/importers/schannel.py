@@ -104,7 +104,8 @@ def _judge(registry: Registry, release: Release | None, version: TlsVersion, *, 
         reason = f"{key} has DisabledByDefault={off.number}: it is on only for programs that ask for it."
         return unknown(version, GapReason.CONDITIONAL, reason, off.place)
     if off.number == 0:
-        if release is None and version in {TlsVersion.SSL2, TlsVersion.TLS1_3}:
+        # Of Windows Vista and later, those two have been in each.
+        if release is None and version not in {TlsVersion.SSL3, TlsVersion.TLS1_0}:
             reason = f"{key} is turned on, but whether Windows supports it depends on its version, which is not known."
             return unknown(version, GapReason.VERSION_UNKNOWN, reason, place)
         words = "is not 0" if enabled.number else "is absent, which is on (from memory)"

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 from scanner.importers.article import check_article
 from scanner.importers.claims import MOST_NOTES_COUNT
-from scanner.importers.dotnet_winhttp import dotnet_path, judge_dotnet, judge_winhttp
+from scanner.importers.dotnet_winhttp import dotnet_path, judge_dotnet, judge_winhttp, winhttp_path
 from scanner.importers.registry_model import RegistryExport, SslBinding
 from scanner.importers.schannel import PROTOCOLS, Registry, judge_schannel, schannel_path, unknown
-from scanner.importers.source import ReadOptions
-from scanner.importers.windows_defaults import maybe_release
+from scanner.importers.source import ReadError, ReadOptions
+from scanner.importers.windows_defaults import Release, maybe_release
 from scanner.model.checks import Check, CheckState
 from scanner.model.declared import ClueKind, HostClue, Leg, LineNote, LineState, Listen, Reading, Setting
 from scanner.model.evidence import Basis, GapReason, State
@@ -26,25 +26,23 @@ _WATCHED = (PROTOCOLS, *(dotnet_path(major, is_64=is_64) for major in (2, 4) for
 
 
 def judge_export(export: RegistryExport, *, file: str, sha256: str, importer: str, options: ReadOptions) -> Reading:
-    """Return what an export says."""
+    """Return what an export says. Raises ReadError where that is nothing of TLS."""
     registry = Registry(export)
     release = maybe_release(export.windows_build, export.product_name, options.product_version)
     client = judge_schannel(registry, release, is_client=True)
     server = judge_schannel(registry, release, is_client=False)
-    legs = [
-        _permission("Schannel Server", server, Direction.INBOUND),
-        _permission("Schannel Client", client, Direction.OUTBOUND),
-    ]
-    for major in (4, 2):
-        for is_64 in (True, False):
-            if major == 4 or dotnet_path(major, is_64=is_64) in registry.paths:
-                settings = judge_dotnet(registry, client, major=major, is_64=is_64)
-                name = f".NET Framework {major} ({64 if is_64 else 32}-bit)"
-                legs.append(_permission(name, settings, Direction.OUTBOUND))
-    for is_64 in (True, False):
-        settings = judge_winhttp(registry, client, release, is_64=is_64)
-        legs.append(_permission(f"WinHTTP default ({64 if is_64 else 32}-bit)", settings, Direction.OUTBOUND))
+    has_registry = bool(export.keys or export.values or export.roots)
+    legs = []
+    if has_registry:
+        legs = [
+            _permission("Schannel Server", server, Direction.INBOUND),
+            _permission("Schannel Client", client, Direction.OUTBOUND),
+            *_dotnet_legs(registry, client),
+            *_winhttp_legs(registry, client, release),
+        ]
     legs += _binding_legs(export.bindings or (), server)
+    if not legs:
+        raise ReadError(f"{file}: nothing in it is about TLS")
     names = [(export.computer_name or "", ClueKind.MACHINE)]
     names += [(binding.server_name, ClueKind.SERVED) for binding in export.bindings or ()]
     facts = export.facts
@@ -57,7 +55,7 @@ def judge_export(export: RegistryExport, *, file: str, sha256: str, importer: st
         file=file,
         sha256=sha256,
         legs=tuple(legs),
-        checks=(*check_article(registry), _check_restart(export), *_check_old(registry)),
+        checks=(*check_article(registry), _check_restart(export), *_check_old(registry)) if has_registry else (),
         notes=tuple(
             LineNote(place=place, state=LineState.UNRECOGNISED, text="line", detail=words)
             for place, words in export.problems[:MOST_NOTES_COUNT]
@@ -66,6 +64,30 @@ def judge_export(export: RegistryExport, *, file: str, sha256: str, importer: st
         collected_at=export.collected_at,
         facts=facts,
     )
+
+
+def _dotnet_legs(registry: Registry, client: tuple[Setting, ...]) -> list[Leg]:
+    """Return a leg for .NET 4 on each bitness that the export covers, and for .NET 2 to 3.5 where its key is there."""
+    legs = []
+    for major in (4, 2):
+        for is_64 in (True, False):
+            path = dotnet_path(major, is_64=is_64)
+            if path in registry.paths or (major == 4 and registry.covers(path)):
+                settings = judge_dotnet(registry, client, major=major, is_64=is_64)
+                name = f".NET Framework {major} ({64 if is_64 else 32}-bit)"
+                legs.append(_permission(name, settings, Direction.OUTBOUND))
+    return legs
+
+
+def _winhttp_legs(registry: Registry, client: tuple[Setting, ...], release: Release | None) -> list[Leg]:
+    """Return a leg for WinHTTP on each bitness that the export covers."""
+    legs = []
+    for is_64 in (True, False):
+        path = winhttp_path(is_64=is_64)
+        if path in registry.paths or registry.covers(path):
+            settings = judge_winhttp(registry, client, release, is_64=is_64)
+            legs.append(_permission(f"WinHTTP default ({64 if is_64 else 32}-bit)", settings, Direction.OUTBOUND))
+    return legs
 
 
 def _permission(name: str, settings: tuple[Setting, ...], direction: Direction) -> Leg:

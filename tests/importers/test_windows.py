@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from scanner.importers.registry_model import RegistryExport, RegistryKey, RegistryValue, SslBinding
 from scanner.importers.schannel import PROTOCOLS
-from scanner.importers.source import ReadOptions
+from scanner.importers.source import ReadError, ReadOptions
 from scanner.importers.windows import judge_export
 from scanner.model.checks import CheckState
 from scanner.model.declared import Place
@@ -99,9 +99,66 @@ def test_each_pair_of_values_on_server_2008_r2(enabled, off, state, gap):
 
 
 def test_what_the_file_does_not_cover_is_a_gap():
-    reading = judge(export(roots=()), "2019")
+    reading = judge(export(value(HKLM + r"\SOFTWARE\X", "a", 1), roots=()), "2019")
     assert setting(reading, "Schannel Server", TlsVersion.TLS1_2).gap is GapReason.NOT_IN_FILE
     assert check(reading, "article-dotnet") is CheckState.UNKNOWN
+
+
+def test_programs_of_which_the_file_covers_nothing_have_no_leg():
+    reading = judge(export(roots=(PROTOCOLS,)), "2019")
+    assert [leg.name for leg in reading.legs] == ["Schannel Server", "Schannel Client"]
+
+
+def test_bindings_alone_say_nothing_of_the_registry():
+    bound = SslBinding(address=None, port=443, place=PLACE, disabled=frozenset({TlsVersion.TLS1_0}))
+    reading = judge(export(roots=(), bindings=(bound,)), "2019")
+    assert [leg.name for leg in reading.legs] == ["http.sys binding *:443"]
+    assert reading.checks == ()
+    states = [(each.state, each.gap) for each in reading.legs[0].settings]
+    assert states[2] == (State.DISABLED, None)
+    assert states[4] == (State.UNKNOWN, GapReason.NOT_IN_FILE)
+
+
+def test_an_export_of_nothing_is_refused():
+    with pytest.raises(ReadError, match=r"^a\.reg: nothing in it is about TLS$"):
+        judge(export(roots=()))
+
+
+@pytest.mark.parametrize("version", [TlsVersion.SSL2, TlsVersion.TLS1_1, TlsVersion.TLS1_2, TlsVersion.TLS1_3])
+def test_what_is_turned_on_is_a_gap_where_windows_may_not_support_it(version):
+    values = [
+        value(PROTOCOLS + rf"\{version.title}\CLIENT", name, n)
+        for name, n in (("Enabled", 1), ("DisabledByDefault", 0))
+    ]
+    assert setting(judge(export(*values)), "Schannel Client", version).gap is GapReason.VERSION_UNKNOWN
+
+
+def test_a_value_of_another_type_is_a_gap():
+    wrong = value(PROTOCOLS + r"\TLS 1.2\CLIENT", "Enabled", None, "REG_SZ")
+    found = setting(judge(export(wrong), "2019"), "Schannel Client", TlsVersion.TLS1_2)
+    assert found.gap is GapReason.UNSUPPORTED
+    assert "no REG_DWORD" in found.reason
+
+
+def test_a_file_that_deletes_the_key_leaves_the_default():
+    path = PROTOCOLS + r"\TLS 1.2\CLIENT"
+    key = RegistryKey(path=path, place=Place(file="a.reg", line=9), is_deletion=True)
+    found = setting(
+        judge(export(value(path, "Enabled", 0), keys=(key,), roots=()), "2019"), "Schannel Client", TlsVersion.TLS1_2
+    )
+    assert (found.state, found.basis) == (State.ENABLED, Basis.ASSUMED)
+
+
+def test_system_default_tls_versions_leaves_the_choice_to_schannel():
+    found = judge(export(value(NET4, "SystemDefaultTlsVersions", 1), *(value(*each) for each in TLS12)), "2019")
+    assert setting(found, ".NET Framework 4 (64-bit)", TlsVersion.TLS1_2).state is State.ENABLED
+
+
+def test_dotnet_2_has_a_leg_where_its_key_is_there():
+    net2 = HKLM + r"\SOFTWARE\WOW6432NODE\MICROSOFT\.NETFRAMEWORK\V2.0.50727"
+    reading = judge(export(value(net2, "SystemDefaultTlsVersions", 1)), "2019")
+    assert setting(reading, ".NET Framework 2 (32-bit)", TlsVersion.TLS1_2).state is State.ENABLED
+    assert ".NET Framework 2 (64-bit)" not in [leg.name for leg in reading.legs]
 
 
 def test_the_article_is_followed_with_all_five_values_only():
@@ -170,7 +227,8 @@ VALUES = st.builds(
 
 @given(st.lists(VALUES, max_size=20), st.sampled_from([(), (HKLM,)]), st.none() | st.text())
 def test_without_a_version_only_enabled_0_turns_anything_off(values, roots, version):
-    reading = judge(export(*values, roots=roots, windows_build="?"), version)
+    found = export(value(HKLM, "a", 1), *values, roots=roots, windows_build="?")
+    reading = judge(found, version)
     zeros = {each.path for each in values if each.name == "Enabled" and each.number == 0}
     for leg in reading.legs:
         assert len(leg.settings) == 6

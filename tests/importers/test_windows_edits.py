@@ -4,7 +4,7 @@ from scanner.importers.edits import Wants
 from scanner.importers.registry_model import RegistryExport, RegistryValue
 from scanner.importers.source import ReadOptions
 from scanner.importers.windows import judge_export
-from scanner.importers.windows_edits import plan_edits_for_export, render_powershell, render_reg
+from scanner.importers.windows_edits import plan_edits_for_export, render_powershell, render_reg, wanted_values
 from scanner.model.checks import CheckState
 from scanner.model.declared import Place
 from scanner.model.evidence import State
@@ -25,8 +25,10 @@ def applied(text):
 
 @pytest.mark.parametrize("is_old_off", [False, True])
 def test_after_the_reg_file_tls_1_2_is_on_and_the_article_followed(is_old_off):
-    export = applied(render_reg(Wants(disable_old=is_old_off)))
-    reading = judge_export(export, file="a.reg", sha256="00", importer="reg", options=ReadOptions())
+    export = applied(render_reg(wanted_values(Wants(disable_old=is_old_off))))
+    reading = judge_export(
+        export, file="a.reg", sha256="00", importer="reg", options=ReadOptions(product_version="2019")
+    )
     for leg in reading.legs[:2]:
         states = [each.state for each in leg.settings]
         assert states[4] is State.ENABLED
@@ -41,12 +43,12 @@ def test_after_the_reg_file_tls_1_2_is_on_and_the_article_followed(is_old_off):
 
 
 def test_the_commands_name_the_path_with_the_backslash_that_the_article_lost():
-    (remedy,) = plan_edits_for_export(RegistryExport(keys=(), values=(), roots=()), wants=Wants())
+    (remedy,) = plan_edits_for_export(RegistryExport(keys=(), values=(), roots=("HKEY_LOCAL_MACHINE",)), wants=Wants())
     wanted = r'reg add "HKLM\SOFTWARE\Microsoft\.NETFramework\v4.0.30319" /v SchUseStrongCrypto /t REG_DWORD /d 1 /f'
     assert wanted in remedy.commands
 
 
 def test_the_script_saves_the_keys_before_it_sets_them():
-    text = render_powershell(Wants())
+    text = render_powershell(wanted_values(Wants()))
     assert 0 < text.index("reg.exe export") < text.index("New-ItemProperty")
     assert "SupportsShouldProcess" in text

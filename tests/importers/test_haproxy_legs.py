@@ -53,7 +53,8 @@ def legs(text, folder=EMPTY_FOLDER):
         ("listen l\n server-template s 1 h:1 ssl ssl-min-ver TLSv1.2\n", "1.2 1.3"),
         (
             (
-                "global\n ssl-default-server-options ssl-min-ver TLSv1.2\ndefaults\n default-server ssl-min-ver TLSv1.0\n"
+                "global\n ssl-default-server-options ssl-min-ver TLSv1.2\n"
+                "defaults\n default-server ssl-min-ver TLSv1.0\n"
                 f"listen l\n server s h:1 ssl {ALL}\n"
             ),
             "1.0 1.1 1.2 1.3",

@@ -465,7 +465,7 @@
       "details",
       { class: "evidence", open: verdict.disputed },
       h("summary", null, label.filter(Boolean).join(", ")),
-      h("ul", null, verdict.evidence.map((item) => evidenceItem(item, false)), against.map((item) => evidenceItem(item, true)), verdict.gaps.map((gap) => h("li", null, "Not known: ", gapLine(gap)))),
+      h("ul", null, verdict.evidence.map((item) => evidenceItem(item, false)), against.map((item) => evidenceItem(item, true)), verdict.gaps.map((gap) => h("li", null, "Not known: ", gapLine(gap))), verdict.left_out && h("li", null, `and ${verdict.left_out.toLocaleString("en")} more, in the JSON report`)),
     );
   }
 
@@ -678,6 +678,131 @@
     );
   }
 
+  // What a file says of the host
+
+  const originOf = (place, file) => (place ? [place.line === null ? place.file : `${place.file}:${place.line}`, place.key].filter(Boolean).join(" ") : file.file);
+  const scopeOf = (item) => (item.server_name === null ? item.locator : `${item.locator} as ${item.server_name}`);
+
+  // Whether something was measured where this leg answers, and it says otherwise.
+  function isContradicted(leg, setting, endpoints) {
+    if (setting.gap) return false;
+    return endpoints.some(
+      (item) => leg.measured_scopes.includes(scopeOf(item)) && item.verdicts.some((verdict) => verdict.version === setting.version && verdict.disputed && verdict.state !== setting.state && verdict.state !== "unknown"),
+    );
+  }
+
+  function settingRow(leg, setting, file, severity, endpoints) {
+    return h(
+      "tr",
+      null,
+      versionHead(setting.version),
+      h("td", null, chip(setting.state, severity(setting.version), isContradicted(leg, setting, endpoints))),
+      h(
+        "td",
+        null,
+        bdi(setting.reason),
+        h("div", { class: "evidence" }, h("span", { class: "where" }, h("bdi", { class: "place" }, originOf(setting.place, file)), ` · ${index.basis[setting.basis] || setting.basis}`, setting.gap && ` · ${setting.gap}: ${index.gaps[setting.gap] || ""}`)),
+      ),
+    );
+  }
+
+  function legBlock(leg, file, isOpen, severity, endpoints) {
+    const list = (items) => items.map((item, place) => [place > 0 && ", ", bdi(item)]);
+    const enabled = enabledOf(leg.settings);
+    const listens = leg.listens.map(({ address, port }) => `${address === null ? "any address" : address}, ${port === null ? "port not said" : `port ${port}`}`);
+    return h(
+      "details",
+      { class: "endpoint leg", open: isOpen },
+      h(
+        "summary",
+        null,
+        h("strong", null, bdi(leg.name)),
+        h("span", { class: "mark" }, leg.direction),
+        leg.is_permission && h("span", { class: "mark" }, "what programs may use"),
+        leg.is_management && h("span", { class: "mark" }, "the device's administration: does not count"),
+        h("span", { class: "soft" }, enabled ? `${leg.is_permission ? "allows" : "enables"} ${enabled}` : "enables no version for certain"),
+        icon("chevron", "turn"),
+      ),
+      h(
+        "div",
+        { class: "endpoint-body" },
+        h(
+          "dl",
+          { class: "pairs" },
+          listens.length > 0 && pair("Listens on", list(listens)),
+          leg.server_names.length > 0 && pair("Server names", list(leg.server_names)),
+          leg.destinations.length > 0 && pair("Connects to", list(leg.destinations)),
+          leg.measured_scopes.length > 0 && pair("Measured as", list(leg.measured_scopes)),
+        ),
+        h(
+          "table",
+          { class: "lines" },
+          h("caption", { class: "sr" }, `What the file says of ${leg.name}`),
+          h("thead", null, h("tr", null, h("th", { scope: "col", class: "v-col" }, "Version"), h("th", { scope: "col", class: "s-col" }, "State"), h("th", { scope: "col" }, "Why"))),
+          h("tbody", null, leg.settings.map((setting) => settingRow(leg, setting, file, severity(leg), endpoints))),
+        ),
+        limitList(leg.limits),
+      ),
+    );
+  }
+
+  function lineNotes(file) {
+    const counts = Object.entries(index.lines).map(([state, words]) => [state, words, file.lines[state] || 0]);
+    const isOpen = (state) => !["supported", "irrelevant"].includes(state);
+    return [
+      counts.some(([, , count]) => count) && [
+        h("h4", null, "Its lines"),
+        h("ul", { class: "line-counts" }, counts.map(([state, words, count]) => h("li", { class: count > 0 && isOpen(state) && "open", title: words }, h("strong", null, count.toLocaleString("en")), ` ${state}`, h("span", { class: "sr" }, `: ${words}`)))),
+      ],
+      file.notes.length > 0 &&
+        h(
+          "details",
+          { class: "evidence" },
+          h("summary", null, plural(file.notes.length, "line to look at", "lines to look at")),
+          h("ul", null, file.notes.map((note) => h("li", null, h("code", null, bdi(note.text)), ` ${note.state}: `, bdi(note.detail || index.lines[note.state] || ""), h("span", { class: "where" }, h("bdi", { class: "place" }, originOf(note.place, file)))))),
+        ),
+    ];
+  }
+
+  function declaredBlock(file, isOpen, severity, endpoints) {
+    const facts = Object.entries(file.facts);
+    const checks = file.checks || [];
+    return h(
+      "details",
+      { class: "endpoint", open: isOpen },
+      h(
+        "summary",
+        null,
+        h("strong", null, bdi(file.file)),
+        h("span", { class: "soft" }, bdi(file.product_version === null ? file.product : `${file.product} ${file.product_version}`)),
+        h("span", { class: "soft" }, ["inbound", "outbound"].map((side) => [side, file.legs.filter((leg) => leg.direction === side).length]).filter(([, count]) => count).map(([side, count]) => `${count} ${side}`).join(", ")),
+        icon("chevron", "turn"),
+      ),
+      h(
+        "div",
+        { class: "endpoint-body" },
+        h(
+          "dl",
+          { class: "pairs" },
+          pair("Product", bdi(file.product)),
+          pair("Version", file.product_version === null ? h("span", { class: "soft" }, "not known") : bdi(file.product_version)),
+          pair("Kind of file", h("code", null, bdi(file.importer))),
+          pair("Given", readableTime(file.given_at)),
+          file.collected_at && pair("True as of", readableTime(file.collected_at)),
+          pair("SHA-256", h("code", null, file.sha256), " ", copyButton(file.sha256, "Copy")),
+          file.includes.length > 0 && pair("Includes", file.includes.map((item, place) => [place > 0 && ", ", bdi(item.file)])),
+          facts.map(([name, value]) => pair(name.replaceAll("_", " "), bdi(readableTime(value)))),
+        ),
+        file.gaps.length > 0 && [h("h4", null, "Not known of the whole file"), h("ul", { class: "evidence" }, file.gaps.map((gap) => h("li", null, gapLine(gap))))],
+        checks.length > 0 && [h("h4", null, "What it answers"), checkTable(checks, `What ${file.file} answers`)],
+        h("h4", null, "What it sets"),
+        file.legs.length > 0 ? file.legs.map((leg) => legBlock(leg, file, file.legs.length <= 2, severity, endpoints)) : h("p", { class: "none" }, "Nothing that opens or accepts TLS connections."),
+        file.left_out > 0 && h("p", { class: "soft" }, `and ${file.left_out.toLocaleString("en")} more, in the JSON report.`),
+        lineNotes(file),
+      ),
+    );
+  }
+
   // A proxy's paths
 
   const endpointOf = (path, endpoints) =>
@@ -733,13 +858,13 @@
     );
   }
 
-  function checkTable(checks) {
+  function checkTable(checks, title = "What the host is") {
     // Without colour: a yes may be good or bad.
     const shapes = { yes: ["check", ""], no: ["cross", "soft"], unknown: ["question", "soft"] };
     return h(
       "table",
       { class: "lines" },
-      h("caption", { class: "sr" }, "What the host is"),
+      h("caption", { class: "sr" }, title),
       h("thead", null, h("tr", null, h("th", { scope: "col" }, "Check"), h("th", { scope: "col", class: "s-col" }, "Answer"), h("th", { scope: "col" }, "Seen"))),
       h(
         "tbody",
@@ -836,15 +961,21 @@
     const severities = index.severities.map(([value]) => value);
     const worstOf = (own) => severities.find((value) => own.some((finding) => finding.severity === value)) || "";
     // A finding says by its scopes which side it is about; one about the whole host has none.
-    const clients = new Set(host.outbound.map((client) => client.scope));
+    const declared = host.declared || [];
+    const legs = declared.flatMap((file) => file.legs);
+    const clients = new Set([...host.outbound, ...legs.filter((leg) => leg.direction === "outbound")].map((client) => client.scope));
     const isAbout = {
       inbound: (finding) => finding.scopes.length === 0 || !finding.scopes.every((scope) => clients.has(scope)),
       outbound: (finding) => finding.scopes.some((scope) => clients.has(scope)),
     };
     const severity = (version, direction) => worstOf(findings.filter((finding) => finding.versions.includes(version) && isAbout[direction](finding)));
+    // What files answer stands with each file.
+    const fromFiles = new Set(declared.flatMap((file) => file.checks || []).map((check) => JSON.stringify(check)));
+    const checks = host.checks.filter((check) => !fromFiles.has(JSON.stringify(check)));
     const clientSeverity = (client) => (version) => worstOf(findings.filter((finding) => finding.versions.includes(version) && finding.scopes.includes(client.scope)));
     const pathEndpoints = host.paths.map((path) => endpointOf(path, host.endpoints));
     const endpoints = host.endpoints.filter((item) => !pathEndpoints.includes(item));
+    const isFileOnly = declared.length > 0 && host.endpoints.length === 0 && host.paths.length === 0;
     const list = (items) => items.map((item, place) => [place > 0 && ", ", bdi(item)]);
     return [
       hostHead(row, host.name, host.readiness_reason, host.stopped),
@@ -869,10 +1000,16 @@
         ),
         findings.length > 0 && section("What to change", findings.map(findingBlock)),
         section("Versions", hostVerdicts(host.verdicts, severity)),
+        declared.length > 0 &&
+          section(
+            "What its configuration says",
+            isFileOnly && h("p", { class: "lead" }, "No endpoint was contacted; this is what its configuration says."),
+            declared.map((file) => declaredBlock(file, declared.length === 1, clientSeverity, host.endpoints)),
+          ),
         host.outbound.length > 0 && section("Outbound: its clients", host.outbound.map((client) => clientBlock(client, host.outbound.length === 1, clientSeverity(client)))),
         host.paths.length > 0 && section("Ways through the proxy", host.paths.map((path, place) => pathBlock(path, host.paths.length === 1, pathEndpoints[place], severity))),
-        section("Endpoints", endpoints.length ? endpoints.map((item) => endpointBlock(item, endpoints.length === 1, severity)) : h("p", { class: "none" }, host.paths.length ? "No endpoint of its own was contacted." : "No endpoint was contacted.")),
-        host.checks.length > 0 && section("What the host is", checkTable(host.checks)),
+        !isFileOnly && section("Endpoints", endpoints.length ? endpoints.map((item) => endpointBlock(item, endpoints.length === 1, severity)) : h("p", { class: "none" }, host.paths.length ? "No endpoint of its own was contacted." : "No endpoint was contacted.")),
+        checks.length > 0 && section("What the host is", checkTable(checks)),
       ),
     ];
   }

@@ -1,4 +1,4 @@
-"""CSV: one row for each endpoint and version, and for each client and version, for spreadsheets and scripts."""
+"""CSV: a row for each endpoint, client, or leg that a file alone declares, and version; for spreadsheets and scripts."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 from scanner.model.evidence import Basis, State
 from scanner.model.subjects import Direction
+from scanner.reports.disputes import render_origin
 from scanner.reports.objects import JsonObject
-from scanner.reports.source import ReportSource
+from scanner.reports.source import ReportSource, declared_legs
 
 COLUMNS = (
     "host",
@@ -56,7 +57,8 @@ def render_csv(source: ReportSource) -> Iterator[str]:
 def _places(host: JsonObject) -> Iterator[tuple[tuple[object, ...], list[JsonObject], tuple[str, ...]]]:
     """Yield (address, port, server name), verdicts, and (method, scope, path, path kind).
 
-    Of each endpoint, or of the host where it has none; then of each client.
+    Of each endpoint; of inbound legs that files declare and that were not measured; of the host where it has none of
+    both; then of each client, and of outbound legs.
     """
     paths = {(path["via"], path["destination"], path["server_name"]): path for path in host["paths"]}
     to_listener = {(path["via"], path["destination"]): path for path in host["paths"] if path["is_listener"]}
@@ -68,12 +70,51 @@ def _places(host: JsonObject) -> Iterator[tuple[tuple[object, ...], list[JsonObj
         way = to and (paths.get((via, to, each["server_name"])) or to_listener.get((via, to)))
         where = (each["address"], each["port"], each["server_name"] or "")
         yield where, each["verdicts"], ("", "", to or "", way["kind"] if way else "")
-    if not host["endpoints"]:
+    inbound = list(_declared(host, Direction.INBOUND))
+    yield from inbound
+    if not host["endpoints"] and not inbound:
         yield ("", "", ""), [item for item in host["verdicts"] if item["direction"] == _INBOUND], ("", "", "", "")
     for client in host["outbound"]:
         way = clients.get(client["scope"])
         led = (way["destination"], way["kind"]) if way else ("", "")
         yield ("", "", ""), client["verdicts"], (client["method"], client["scope"], *led)
+    yield from _declared(host, Direction.OUTBOUND)
+
+
+def _declared(
+    host: JsonObject, direction: Direction
+) -> Iterator[tuple[tuple[object, ...], list[JsonObject], tuple[str, ...]]]:
+    """Yield as _places what files alone say; see scanner.declared.voting_scopes for what counts."""
+    own = [
+        (file, leg)
+        for file, leg in declared_legs(host, direction)
+        if not leg["measured_scopes"] and not leg["is_management"]
+    ]
+    is_settled = bool(host["endpoints"] if direction is Direction.INBOUND else host["outbound"])
+    is_settled = is_settled or any(not leg["is_permission"] for _, leg in own)
+    for file, leg in own:
+        settings = leg["settings"]
+        if leg["is_permission"] and is_settled:
+            # What programs may use says nothing beside what one uses; what they may not does.
+            settings = [setting for setting in settings if setting["state"] == State.DISABLED.value]
+        verdicts = [_as_verdict(setting, leg, file) for setting in settings]
+        names = " ".join(leg["server_names"])
+        for listen in leg["listens"] or [{"address": None, "port": None}]:
+            where = ("" if listen["address"] is None else listen["address"], listen["port"] or "", names)
+            yield where, verdicts, ("", leg["scope"], "", "")
+
+
+def _as_verdict(setting: JsonObject, leg: JsonObject, file: JsonObject) -> JsonObject:
+    gap = setting["gap"]
+    return {
+        "direction": leg["direction"],
+        "version": setting["version"],
+        "state": setting["state"],
+        "disputed": False,
+        "reason": f"{setting['reason']} ({render_origin(setting, file)})",
+        "evidence": [] if gap else [{"basis": setting["basis"]}],
+        "gaps": [{"reason": gap}] if gap else [],
+    }
 
 
 def _facts(verdict: JsonObject) -> tuple[str, ...]:

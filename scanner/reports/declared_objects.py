@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from scanner.model.checks import Check
 from scanner.model.declared import DeclaredLeg, DeclaredResult, Place
 
 
@@ -19,6 +20,7 @@ def build_declared(result: DeclaredResult) -> dict[str, Any]:
         "given_at": declaration.given_at.isoformat(),
         "collected_at": None if reading.collected_at is None else reading.collected_at.isoformat(),
         "legs": [_leg(leg) for leg in result.legs],
+        "checks": [build_check(check) for check in reading.checks],
         "notes": [
             {"place": _place(note.place), "state": note.state.value, "text": note.text, "detail": note.detail}
             for note in reading.notes
@@ -27,6 +29,18 @@ def build_declared(result: DeclaredResult) -> dict[str, Any]:
         "gaps": [{"reason": reason.value, "detail": detail} for reason, detail in reading.gaps],
         "includes": [{"file": name, "sha256": digest} for name, digest in reading.includes],
         "facts": dict(reading.facts),
+    }
+
+
+def build_check(check: Check) -> dict[str, Any]:
+    """Return one member of ``checks``."""
+    return {
+        "id": check.id,
+        "title": check.title,
+        "state": check.state.value,
+        "detail": check.detail,
+        "weight": check.weight,
+        "verified": check.is_verified,
     }
 
 

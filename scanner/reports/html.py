@@ -19,6 +19,7 @@ from scanner.model.evidence import State
 from scanner.model.verdicts import Readiness
 from scanner.model.versions import ALL_VERSIONS
 from scanner.reports.html_data import (
+    BASIS_WORDS,
     GAP_WORDS,
     READINESS_WORDS,
     ROLE_WORDS,
@@ -90,6 +91,10 @@ def render_html(source: ReportSource) -> Iterator[str]:
         notices=build_notices(run, summary, table.stopped_count),
         sweep=build_sweep_facts(summary),
         share=_build_parts({state: summary[state.replace("-", "_")] for state in ("not-ready", "unknown", "ready")}),
+        disputes=[{**table.render_host(position), **found} for position, found in table.disputes.build()],
+        dispute_count=table.disputes.host_count,
+        has_files=table.file_count > 0,
+        basis_words={key.label: word for key, word in BASIS_WORDS.items()},
         versions=_build_version_bars(summary["by_version"]),
         outbound_versions=_build_version_bars(summary["by_version_outbound"]) if summary["outbound_hosts"] else [],
         groups=table.groups.build(table.render_host),

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from markupsafe import Markup
 
+from scanner.model.declared import LineState
 from scanner.model.evidence import Basis, GapReason, State
 from scanner.model.outbound import Mirroring, PathKind
 from scanner.model.subjects import Role, Upgrade
@@ -76,6 +77,14 @@ GAP_WORDS = {
     GapReason.NOT_ASKED: "The question was not put",
 }
 """Why something is not known, in words."""
+LINE_WORDS = {
+    LineState.SUPPORTED: "understood, and taken into account",
+    LineState.IRRELEVANT: "known, and without influence on TLS versions",
+    LineState.CONDITIONAL: "holds only under a condition that the file does not settle",
+    LineState.UNIMPLEMENTED: "matters, but is not understood in this form",
+    LineState.UNRECOGNISED: "not known",
+}
+"""What became of the lines of a file, in words."""
 WAY_WORDS = {
     PathKind.TUNNEL: "Passes through",
     PathKind.RE_ENCRYPTS: "Re-encrypts",

@@ -30,6 +30,7 @@ from scanner.reports.html_data import (
     make_readable,
     render_data_island,
 )
+from scanner.reports.html_declared import bound_declared
 from scanner.reports.html_nodes import NodeTable
 from scanner.reports.objects import JsonObject
 
@@ -107,7 +108,7 @@ def build_template(host: JsonObject, findings: Sequence[JsonObject], times: Time
     """Return the host's text with slots; with ``is_own`` its name and addresses stay as they are."""
     endpoints = [{**endpoint, "certificates": len(endpoint["certificates"])} for endpoint in host["endpoints"]]
     paths = [{**path, **{member: len(path[member]) for member in _PATH_CERTIFICATES}} for path in host["paths"]]
-    text = _encode([{**host, "endpoints": endpoints, "paths": paths}, findings])
+    text = _encode([{**bound_declared(host), "endpoints": endpoints, "paths": paths}, findings])
     if not text.isascii():
         text = _IN_TEXT.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text)
     if not is_own:

@@ -14,6 +14,7 @@ from scanner.model.versions import ALL_VERSIONS
 from scanner.reports.html_data import (
     BASIS_WORDS,
     GAP_WORDS,
+    LINE_WORDS,
     MIRRORING_WORDS,
     READINESS_ORDER,
     READINESS_WORDS,
@@ -125,6 +126,7 @@ def iter_index(table: HostTable, networks: Networks | None, run: JsonObject) -> 
             "basis": {key.label: word for key, word in BASIS_WORDS.items()},
             "gaps": {key.value: word for key, word in GAP_WORDS.items()},
             "stopped": STOPPED_WORDS,
+            "lines": {key.value: word for key, word in LINE_WORDS.items()},
             "ways": {key.value: word for key, word in WAY_WORDS.items()},
             "mirroring": {key.value: word for key, word in MIRRORING_WORDS.items()},
             "upgrades": {key.value: word for key, word in UPGRADE_WORDS.items()},

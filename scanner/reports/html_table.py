@@ -17,6 +17,7 @@ from scanner.model.evidence import State
 from scanner.model.subjects import Direction
 from scanner.model.versions import ALL_VERSIONS
 from scanner.reports.html_data import READINESS_ORDER, SEVERITIES, clean_text, natural_key
+from scanner.reports.html_declared import DisputeList
 from scanner.reports.html_findings import FindingGroups, FindingSet
 from scanner.reports.html_forms import (
     Certificates,
@@ -34,6 +35,7 @@ from scanner.reports.html_forms import (
     read_form,
 )
 from scanner.reports.objects import JsonObject
+from scanner.reports.source import declared_legs, has_outbound
 
 FORM_BYTES = 6_000_000
 """About how many bytes of forms are kept; what is beyond the worst hosts' details is left out."""
@@ -64,7 +66,7 @@ class Kind:
     words: str
     """Vendor, farm, cloud and what a proxy does to TLS, for the search."""
     outbound: tuple[str, str, int] | None = None
-    """States, tones and disputed of the outbound side; None where that was not asked about."""
+    """States, tones and disputed of the outbound side; None where nothing tells of it."""
     ways: tuple[str, ...] = ()
     """What it does to TLS on the way to the listener, where it is a proxy: values of PathKind."""
 
@@ -90,7 +92,9 @@ class HostTable:
         self.kind_host_counts: list[int] = []
         self.groups = FindingGroups()
         self.certificates = Certificates()
+        self.disputes = DisputeList()
         self.stopped_count = 0
+        self.file_count = 0
         self.networks: list[str] = []
         self._names: list[str] = []
         self._kind_numbers: dict[Kind, int] = {}
@@ -128,11 +132,13 @@ class HostTable:
         self._kind.append(form.kind)
         self.kind_host_counts[form.kind] += 1
         form.findings.add(position)
+        self.disputes.add(position, self.kinds[form.kind].rank, host)
         self._base.append(template.base_s)
         self._pattern.append(self._patterns.setdefault(template.pattern, len(self._patterns)))
         self._extra.append(self._number_extra(host, name))
         self._network.append(self._number_network(host))
         self.stopped_count += host["stopped"] is not None
+        self.file_count += len(host["declared"])
         certificates = list_certificates(host)
         self._certificate.append(self.certificates.number(certificates[0]) if certificates else -1)
         if len(certificates) > 1:
@@ -311,9 +317,11 @@ class HostTable:
 def _build_kind(host: JsonObject, findings: Sequence[JsonObject]) -> Kind:
     said = [finding["severity"] for finding in findings]
     clients = {client["scope"] for client in host["outbound"]}
+    clients.update(leg["scope"] for _, leg in declared_legs(host, Direction.OUTBOUND))
+    is_asked = has_outbound(host)
     ways = tuple(dict.fromkeys(path["kind"] for path in host["paths"] if path["is_listener"]))
     about = [findings, findings]
-    if clients:
+    if is_asked:
         # A finding says which side it is about by its scopes; one about the whole host has none.
         about[0] = [each for each in findings if not each["scopes"] or not clients.issuperset(each["scopes"])]
         about[1] = [each for each in findings if not clients.isdisjoint(each["scopes"])]
@@ -328,7 +336,7 @@ def _build_kind(host: JsonObject, findings: Sequence[JsonObject]) -> Kind:
         tags=tuple(dict.fromkeys(map(clean_text, host["tags"]))),
         rules=tuple(sorted({finding["rule"] for finding in findings})),
         words="\n".join([*(clean_text(host[key]) for key in ("vendor", "farm", "cloud") if host[key]), *ways]),
-        outbound=_build_side(host, Direction.OUTBOUND, about[1]) if clients else None,
+        outbound=_build_side(host, Direction.OUTBOUND, about[1]) if is_asked else None,
         ways=ways,
     )
 

@@ -10,14 +10,13 @@ from functools import lru_cache
 from typing import Any
 
 from scanner.model.certificates import Certificate
-from scanner.model.checks import Check
 from scanner.model.evidence import Gap, Observation, State
 from scanner.model.outbound import OfferedHello, OutboundResult, PathResult
 from scanner.model.runs import EndpointResult, HostResult, Run, RunResult
 from scanner.model.subjects import Direction, Upgrade
 from scanner.model.verdicts import Finding, Readiness, Severity, Verdict
 from scanner.model.versions import ALL_VERSIONS
-from scanner.reports.declared_objects import build_declared
+from scanner.reports.declared_objects import build_check, build_declared
 
 SCHEMA = 1
 
@@ -143,7 +142,7 @@ def build_host(host: HostResult) -> JsonObject:
         "stopped": host.stopped,
         "endpoints": [_endpoint(endpoint) for endpoint in host.endpoints],
         "verdicts": _verdicts(host.verdicts),
-        "checks": [_check(check) for check in host.checks],
+        "checks": [build_check(check) for check in host.checks],
         "gaps": _gaps(host.gaps),
         "outbound": [_client(client) for client in host.outbound],
         "paths": [_path(path) for path in host.paths],
@@ -322,17 +321,6 @@ def _render_certificate(certificate: Certificate) -> str:
 @lru_cache(maxsize=512)
 def _render_once(certificate: Certificate) -> str:
     return render_line(_certificate(certificate))
-
-
-def _check(check: Check) -> JsonObject:
-    return {
-        "id": check.id,
-        "title": check.title,
-        "state": check.state.value,
-        "detail": check.detail,
-        "weight": check.weight,
-        "verified": check.is_verified,
-    }
 
 
 def build_finding(finding: Finding) -> JsonObject:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import heapq
+import json
 from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 from scanner.model.runs import HostResult, RunResult
+from scanner.model.subjects import Direction
 from scanner.model.verdicts import Finding, Readiness, Severity
+from scanner.reports.disputes import find_disputes
 from scanner.reports.objects import (
     JsonObject,
     build_finding,
@@ -58,7 +61,7 @@ class LineSource(ReportSource, Protocol):
         """Yield the entries by WORST_FIRST, then in the order of the targets."""
 
     def iter_outbound(self) -> Iterator[Entry]:
-        """Yield the entries whose outbound side was asked about, by WORST_FIRST, then in the order of the targets."""
+        """Yield the entries whose outbound side is known of, by WORST_FIRST, then in the order of the targets."""
 
     def is_disputed(self) -> bool:
         """Return whether any host's merged verdict is disputed."""
@@ -104,13 +107,23 @@ def worst_entries(source: ReportSource, count: int) -> list[Entry]:
 
 
 def outbound_entries(source: ReportSource, count: int) -> list[Entry]:
-    """Return the count hosts that want attention most of those whose outbound side was asked about."""
+    """Return the count hosts that want attention most of those whose outbound side was asked about or is declared."""
     if not source.summary["outbound_hosts"]:
         return []
     if isinstance(source, LineSource):
         return [entry for _, entry in zip(range(count), source.iter_outbound(), strict=False)]
-    asked = (entry for entry in source.entries() if entry[0]["outbound"])
+    asked = (entry for entry in source.entries() if has_outbound(entry[0]))
     return heapq.nsmallest(count, asked, key=lambda entry: _RANKS[entry[0]["readiness"]])
+
+
+def has_outbound(host: JsonObject) -> bool:
+    """Whether anything tells what the host uses as a client: it was measured, or a file declares it."""
+    return any(verdict["direction"] == Direction.OUTBOUND.value for verdict in host["verdicts"])
+
+
+def declared_legs(host: JsonObject, direction: Direction) -> Iterator[tuple[JsonObject, JsonObject]]:
+    """Yield (file, leg) of what files declare in one direction."""
+    return ((file, leg) for file in host["declared"] for leg in file["legs"] if leg["direction"] == direction.value)
 
 
 def has_dispute(source: ReportSource) -> bool:
@@ -118,6 +131,25 @@ def has_dispute(source: ReportSource) -> bool:
     if isinstance(source, LineSource):
         return source.is_disputed()
     return any(verdict["disputed"] for host, _ in source.entries() for verdict in host["verdicts"])
+
+
+def worst_disputes(source: ReportSource, count: int) -> tuple[list[JsonObject], int]:
+    """Return the count hosts that want attention most of those where a file and the wire disagree, and how many do."""
+    # Most hosts have no file: their lines, of which it is the last member, are not read.
+    lines = (line for line in host_lines(source) if not line.endswith('"declared": []}'))
+    kept: list[JsonObject] = []
+    found = 0
+    for host in map(json.loads, lines):
+        if find_disputes(host):
+            found += 1
+            kept.append(host)
+            if len(kept) > 4 * count:
+                kept = heapq.nsmallest(count, kept, key=_rank)
+    return heapq.nsmallest(count, kept, key=_rank), found
+
+
+def _rank(host: JsonObject) -> int:
+    return _RANKS[host["readiness"]]
 
 
 class _ResultSource:
@@ -148,9 +180,10 @@ def _findings_by_host(result: RunResult) -> dict[int, list[Finding]]:
 
 
 def _scopes(host: HostResult) -> set[str]:
-    """Return what observations of the host may speak for: each locator with its server name, and its clients."""
+    """Return what observations of the host may speak for: each locator with its server name, its clients, its files."""
     endpoints = [item.endpoint for item in host.endpoints]
     return {
         *(each.locator if each.server_name is None else f"{each.locator} as {each.server_name}" for each in endpoints),
         *(client.scope for client in host.outbound),
+        *(leg.scope for each in host.declared for leg in each.legs),
     }

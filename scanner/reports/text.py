@@ -16,8 +16,18 @@ from scanner.model.outbound import PathKind
 from scanner.model.subjects import Direction
 from scanner.model.verdicts import Readiness, Severity
 from scanner.model.versions import ALL_VERSIONS, TlsVersion
+from scanner.reports.disputes import find_disputes
 from scanner.reports.objects import JsonObject
-from scanner.reports.source import ReportSource, finding_lines, has_dispute, outbound_entries, worst_entries
+from scanner.reports.source import (
+    ReportSource,
+    declared_legs,
+    finding_lines,
+    has_dispute,
+    has_outbound,
+    outbound_entries,
+    worst_disputes,
+    worst_entries,
+)
 from scanner.untrusted import clean_text
 
 MOST_HOSTS = 200
@@ -25,6 +35,9 @@ MOST_HOSTS = 200
 
 MOST_ROWS = 50
 """Hosts shown where there are more than MOST_HOSTS; the report files have all."""
+
+MOST_DISPUTES = 8
+"""Lines on where a file and the wire disagree."""
 
 MOST_REASONS = 10
 """Different reasons for unknown hosts that are shown in narrow terminals."""
@@ -72,15 +85,15 @@ def render_result(source: ReportSource, *, width: int) -> RenderableType:
     if count > len(hosts) and inbound:
         parts.append(_render_versions(source.summary["by_version"]))
     parts += _render_clients(source, hosts, is_wide=width >= WIDE_COLUMNS)
-    parts += [_render_answer(source), *_render_findings(source)]
+    parts += [_render_answer(source), *_render_disputes(source), *_render_findings(source)]
     if width < WIDE_COLUMNS:
         parts += _render_unknown(hosts)
     return Group(*parts)
 
 
 def _is_inbound_asked(host: JsonObject) -> bool:
-    """Whether it was asked what the host accepts: not of one that only a listener has seen."""
-    return bool(host["endpoints"]) or not host["outbound"]
+    """Whether anything tells what the host accepts: not of one that only a listener has seen."""
+    return bool(host["endpoints"]) or any(declared_legs(host, Direction.INBOUND)) or not has_outbound(host)
 
 
 def _render_hosts(hosts: Sequence[JsonObject], count: int, *, is_wide: bool) -> Table:
@@ -127,7 +140,7 @@ def _render_clients(source: ReportSource, hosts: Sequence[JsonObject], *, is_wid
     count = source.summary["outbound_hosts"]
     asked = [host for host, _ in outbound_entries(source, count if count <= MOST_HOSTS else MOST_ROWS)]
     # Ways to Entra may have been asked about without a listener.
-    with_paths = [*asked, *(host for host in hosts if host["paths"] and not host["outbound"])]
+    with_paths = [*asked, *(host for host in hosts if host["paths"] and not has_outbound(host))]
     parts: list[RenderableType] = []
     if asked:
         parts.append(_render_outbound(asked, count, is_wide=is_wide))
@@ -154,10 +167,12 @@ def _render_outbound(hosts: Sequence[JsonObject], count: int, *, is_wide: bool) 
         kinds = dict.fromkeys(path["kind"] for path in host["paths"] if path["is_listener"])
         cells = [name, *_marks(host["verdicts"], Direction.OUTBOUND), Text(", ".join(kinds))]
         table.add_row(*cells, *([Text(clean_text(_outbound_reason(host), max_chars=160))] if is_wide else []))
-        clients = host["outbound"] if len(host["outbound"]) > 1 else []
-        for client in clients[:_MOST_CLIENTS]:
-            own = Text(f"  {clean_text(client['method_title'], max_chars=60)}", style="dim")
-            table.add_row(own, *_marks(client["verdicts"], Direction.OUTBOUND))
+        clients = [(client["method_title"], client["verdicts"]) for client in host["outbound"]]
+        clients += [(leg["scope"], leg["settings"]) for _, leg in declared_legs(host, Direction.OUTBOUND)]
+        clients = clients if len(clients) > 1 else []
+        for title, verdicts in clients[:_MOST_CLIENTS]:
+            own = Text(f"  {clean_text(title, max_chars=60)}", style="dim")
+            table.add_row(own, *(_mark({"disputed": False, **verdict}) for verdict in verdicts))
         if len(clients) > _MOST_CLIENTS:
             table.add_row(Text(f"  and {len(clients) - _MOST_CLIENTS} more clients", style="dim"))
     if count > len(hosts):
@@ -283,6 +298,26 @@ def _render_findings(source: ReportSource) -> list[Text]:
         _line(severity, _SEVERITY_STYLES[Severity(severity)], title, names)
         for (severity, _, title), names in by_rule.items()
     ]
+
+
+def _render_disputes(source: ReportSource) -> list[Text]:
+    """Return where a file and the wire disagree, at most MOST_DISPUTES lines and two; none where they don't."""
+    if not has_dispute(source):
+        return []
+    hosts, count = worst_disputes(source, MOST_DISPUTES)
+    lines = [(host["name"], place) for host in hosts for place in find_disputes(host)]
+    if not lines:
+        return []
+    shown = [Text("Where declaration and measurement disagree", style="bold magenta")]
+    for name, place in lines[:MOST_DISPUTES]:
+        line = Text("disputed: ", style="magenta")
+        where = f"{clean_text(name, max_chars=60)}, {place['direction']}, {clean_text(place['where'], max_chars=80)}"
+        line.append(f"{where}: {clean_text(place['sentence'], max_chars=200)}", style="default")
+        shown.append(line)
+    more = len(lines) - MOST_DISPUTES
+    if count > len(hosts) or more > 0:
+        shown.append(Text(f"{counted(count, 'host')} in all; --html has each with both sides"))
+    return shown
 
 
 def _finding_heads(lines: Iterable[str]) -> Iterator[tuple[str, str, str, str]]:

@@ -9,6 +9,8 @@ import pytest
 
 from scanner.reports.csv import COLUMNS, render_csv
 from scanner.reports.source import source_of
+from tests.declaring import declare, make_leg
+from tests.reports.declared_sample import MODERN, OUT, build_declared_result, known_by_files, scanned
 from tests.reports.outbound_sample import ADFS_CLIENTS, LISTENER, build_outbound_result
 from tests.reports.sample import build_result
 
@@ -137,3 +139,41 @@ def test_a_blocked_proxy_has_its_own_rows_and_those_of_its_client():
         ("inbound", "PROXY_DECLINED", ""),
         ("outbound", "PROXY_DECLINED", "blocked"),
     ]
+
+
+def _brief(rows):
+    return [(row["direction"], row["port"], row["scope"], row["basis"]) for row in rows]
+
+
+def test_what_a_file_alone_declares_has_rows_and_what_was_measured_is_not_there_twice():
+    declaration = declare(
+        make_leg("ddddee", "at 443"),
+        make_leg("dd?eee", "at 8443", listens=((None, 8443),), server_names=("a.example", "b.example")),
+        make_leg("eeeeee", "admin", listens=((None, 9443),), is_management=True),
+        make_leg("ddddee", "upstream", direction=OUT, listens=()),
+    )
+    rows = _rows(build_declared_result(scanned("h.example", MODERN, declaration)))
+    assert len(rows) == 18
+    assert {(row["direction"], row["port"], row["scope"]) for row in rows} == {
+        ("inbound", "443", ""),
+        ("inbound", "8443", "at 8443 in nginx.conf"),
+        ("outbound", "", "upstream in nginx.conf"),
+    }
+    old = next(row for row in rows if row["port"] == "8443" and row["version"] == "TLS1.0")
+    assert (old["state"], old["basis"], old["gap"]) == ("unknown", "", "LIBRARY_POLICY")
+    new = next(row for row in rows if row["port"] == "8443" and row["version"] == "TLS1.2")
+    assert (new["state"], new["basis"], new["address"]) == ("enabled", "declared", "")
+    assert (new["server_name"], new["reason"]) == ("a.example b.example", "the file says e (nginx.conf:7)")
+
+
+def test_a_host_that_only_a_file_tells_of_has_the_rows_of_its_listener():
+    rows = _rows(build_declared_result(known_by_files("h.example", declare(make_leg("ddddee", "s")))))
+    assert _brief(rows) == [("inbound", "443", "s in nginx.conf", "declared")] * 6
+
+
+def test_what_windows_allows_has_rows_only_where_nothing_tells_what_is_used():
+    allowed = make_leg("deeeee", "Schannel", listens=(), is_permission=True)
+    rows = _rows(build_declared_result(known_by_files("h.example", declare(allowed))))
+    assert [row["version"] for row in rows] == ["SSL2", "SSL3", "TLS1.0", "TLS1.1", "TLS1.2", "TLS1.3"]
+    rows = _rows(build_declared_result(scanned("h.example", MODERN, declare(allowed))))
+    assert [(row["version"], row["state"]) for row in rows if row["scope"]] == [("SSL2", "disabled")]

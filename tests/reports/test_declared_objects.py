@@ -3,6 +3,7 @@
 import jsonschema
 
 from scanner.declared import tie_declarations
+from scanner.model.checks import Check, CheckState
 from scanner.model.declared import LineNote, LineState, Place
 from scanner.model.evidence import GapReason
 from scanner.reports.declared_objects import build_declared
@@ -36,6 +37,7 @@ def test_a_leg_has_its_six_settings_with_place_basis_and_gap():
 def test_a_file_has_its_digest_times_notes_lines_gaps_includes_and_facts():
     built = build(
         collected_at=GIVEN_AT,
+        checks=(Check(id="restart-pending", title="A restart is pending", state=CheckState.YES, detail="d"),),
         notes=(LineNote(place=Place(file="a", line=3), state=LineState.CONDITIONAL, text="if", detail="why"),),
         line_counts=((LineState.SUPPORTED, 3), (LineState.UNRECOGNISED, 1)),
         gaps=((GapReason.INCLUDE_MISSING, "b.conf was not supplied"),),
@@ -51,6 +53,16 @@ def test_a_file_has_its_digest_times_notes_lines_gaps_includes_and_facts():
         "given_at": "2026-11-24T09:00:00+00:00",
         "collected_at": "2026-11-24T09:00:00+00:00",
         "legs": [],
+        "checks": [
+            {
+                "id": "restart-pending",
+                "title": "A restart is pending",
+                "state": "yes",
+                "detail": "d",
+                "weight": "",
+                "verified": True,
+            }
+        ],
         "notes": [
             {"place": {"file": "a", "line": 3, "key": ""}, "state": "conditional", "text": "if", "detail": "why"}
         ],

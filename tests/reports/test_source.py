@@ -4,18 +4,22 @@ import json
 from dataclasses import replace
 
 from scanner.model.runs import RunResult
-from scanner.model.subjects import Endpoint
+from scanner.model.subjects import Direction, Endpoint
 from scanner.model.verdicts import Readiness
 from scanner.reports.objects import build_report, render_line
 from scanner.reports.source import (
+    declared_legs,
     entry_lines,
     finding_lines,
     has_dispute,
+    has_outbound,
     host_lines,
     outbound_entries,
     source_of,
+    worst_disputes,
     worst_entries,
 )
+from tests.reports.declared_sample import build_declared_result, disputed_host
 from tests.reports.outbound_sample import build_outbound_result
 from tests.reports.sample import build_result
 
@@ -104,3 +108,19 @@ def test_a_finding_about_a_client_goes_to_the_host_that_has_it():
     assert finding.scopes == ("winhttp from 10.200.0.3",)
     source = source_of(replace(result, hosts=(twin, adfs), findings=(finding,)))
     assert [len(own) for _, own in source.entries()] == [0, 1]
+
+
+def test_a_host_whose_outbound_side_only_a_file_tells_of_is_among_those_that_were_asked():
+    source = source_of(build_declared_result())
+    assert {host["name"] for host, _ in outbound_entries(source, 9)} == {"sts.example.com", "proxy9.example.com"}
+    hosts = {host["name"]: host for host, _ in source.entries()}
+    assert [has_outbound(host) for host in hosts.values()] == [True, True, False]
+    legs = declared_legs(hosts["sts.example.com"], Direction.OUTBOUND)
+    assert [(file["file"], leg["name"]) for file, leg in legs] == [("nginx.conf", "proxy_pass at nginx.conf:20")]
+
+
+def test_hosts_with_a_dispute_are_found_and_counted_and_others_are_not_read():
+    assert worst_disputes(source_of(build_result(30)), 5) == ([], 0)
+    source = source_of(build_declared_result(*(disputed_host(f"s{number}.example") for number in range(30))))
+    hosts, count = worst_disputes(source, 5)
+    assert ([host["name"] for host in hosts], count) == ([f"s{number}.example" for number in range(5)], 30)

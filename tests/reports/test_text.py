@@ -12,7 +12,8 @@ from scanner.model.subjects import Endpoint
 from scanner.model.verdicts import Readiness
 from scanner.model.versions import ALL_VERSIONS
 from scanner.reports.source import source_of
-from scanner.reports.text import MOST_HOSTS, MOST_REASONS, MOST_ROWS, WIDE_COLUMNS, counted, print_result
+from scanner.reports.text import MOST_DISPUTES, MOST_HOSTS, MOST_REASONS, MOST_ROWS, WIDE_COLUMNS, counted, print_result
+from tests.reports.declared_sample import build_declared_result, disputed_host, file_only_host
 from tests.reports.outbound_sample import build_outbound_result
 from tests.reports.sample import build_result
 
@@ -231,3 +232,39 @@ def test_outbound_rows_are_bounded_and_it_says_so():
     count = MOST_HOSTS + 1
     text = _print(build_outbound_result(0, count=count), 140)
     assert f"the worst {MOST_ROWS} of {count} hosts that were asked" in _flat(text)
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_where_a_file_and_the_wire_disagree_is_said_with_both_sides(width):
+    text = _flat(_print(build_declared_result(), width))
+    assert "Where declaration and measurement disagree" in text
+    assert "nginx.conf turns TLS 1.0 and TLS 1.1 off, but the host accepts them" in text
+
+
+def test_without_such_a_dispute_nothing_is_said_of_it():
+    for result in (build_result(40), build_declared_result(file_only_host())):
+        assert "declaration and measurement" not in _print(result)
+
+
+def test_disputes_take_at_most_ten_lines():
+    result = build_declared_result(*(disputed_host(f"s{number}.example.com") for number in range(30)))
+    lines = _print(result, 400).splitlines()
+    begin = lines.index(next(line for line in lines if line.startswith("Where declaration")))
+    assert [line.split(":")[0] for line in lines[begin + 1 : begin + 1 + MOST_DISPUTES]] == ["disputed"] * MOST_DISPUTES
+    assert lines[begin + 1 + MOST_DISPUTES].startswith("30 hosts in all")
+    assert MOST_DISPUTES + 2 <= 10
+
+
+def test_a_host_known_by_a_file_shows_both_sides():
+    text = _print(build_declared_result(file_only_host()), 140)
+    inbound, outbound = text.split("Outbound: which versions")
+    # declared_sample: a listener ddddee, and connections ddd?ee.
+    assert next(line for line in inbound.splitlines() if "proxy9" in line).split()[1:7] == ["off"] * 4 + ["on"] * 2
+    assert next(line for line in outbound.splitlines() if "proxy9" in line).split()[1:7] == [
+        "off",
+        "off",
+        "off",
+        "?",
+        "on",
+        "on",
+    ]

@@ -1,4 +1,4 @@
-"""CSV: a row for each endpoint, client, or leg that a file alone declares, and version; for spreadsheets and scripts."""
+"""CSV: a row for each version of an endpoint, a client, or what a file alone declares; for spreadsheets and scripts."""
 
 from __future__ import annotations
 

@@ -102,5 +102,5 @@ def file_only_host(name="proxy9.example.com"):
 
 
 def build_declared_result(*records):
-    """Return a judged run; without records one host with a dispute, one that only a file tells of, one without files."""
+    """Return a judged run; else one host with a dispute, one that only a file tells of, one without files."""
     return judge_run(RUN, records or (disputed_host(), file_only_host(), scanned("fs3.example.com", MODERN)), POLICY)

@@ -1,4 +1,4 @@
-"""What files declare, in the HTML report: the leading section, the bounds, the outbound column; escaped like the rest."""
+"""What files declare, in the HTML report: the leading section, bounds, the outbound column; escaped like the rest."""
 
 from dataclasses import replace
 

@@ -239,8 +239,9 @@ def claim_of(service: Service, version: Number | None) -> Claim:
     if service.is_odd:
         return blank_claim(GapReason.UNSUPPORTED, f"{label} sets versions in a form that is not understood.", where)
     is_new = service.is_bounded or (version is not None and version >= BOUNDED_SINCE)
-    low = service.config_low or service.low or (_V.TLS1_0 if is_new else _V.SSL2)
-    high = service.config_high or service.high or _V.TLS1_3
+    own_low = service.low or (_V.TLS1_0 if is_new else _V.SSL2)
+    own_high = service.high or _V.TLS1_3
+    low, high = service.config_low or own_low, service.config_high or own_high
     is_ssl_off = is_new or (version is not None and version >= _SSL_OFF_SINCE)
     off = service.excluded - service.cleared
     may_be_off = {_V.SSL2, _V.SSL3} - service.cleared
@@ -250,8 +251,9 @@ def claim_of(service: Service, version: Number | None) -> Claim:
     if version is None and not is_new:
         text = "SSL 2.0 and 3.0 are off by default since stunnel 5.06."
         gaps |= dict.fromkeys(allowed & may_be_off, (GapReason.VERSION_UNKNOWN, text))
-    if not allowed:
-        return blank_claim(GapReason.UNSUPPORTED, f"{label} leaves no version.", where)
+    if not allowed or own_low > own_high:
+        # Seen: "Invalid protocol version range", whatever config says.
+        return blank_claim(GapReason.UNSUPPORTED, f"{label} leaves no version: stunnel does not start so.", where)
     if _V.TLS1_3 in allowed and version is not None and version < _TLS1_3_SINCE:
         gaps[_V.TLS1_3] = (GapReason.LIBRARY_POLICY, "TLS 1.3 needs stunnel built with OpenSSL 1.1.1.")
     if service.is_client:

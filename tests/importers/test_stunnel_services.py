@@ -121,6 +121,7 @@ def test_a_client_is_not_said_to_offer_what_is_above_a_hole(lines, measured, unk
         "sslVersionMin = TLSv1.2 ; comment",
         'sslVersionMin = "TLSv1.2"',
         "sslVersionMin = TLSv1.3\nsslVersionMax = TLSv1.1",
+        "sslVersionMin = TLSv1.3\nsslVersionMax = TLSv1.1\nconfig = MinProtocol:TLSv1",
         "options = NO_SSL_MASK",
         "config = Protocol:-ALL,TLSv1.2",
         "config = MinProtocol:bogus",

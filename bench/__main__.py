@@ -8,14 +8,14 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import growth, listener, micro, peers, profiling, rates, results, silent
+from bench import configs, growth, listener, micro, peers, profiling, rates, results, silent
 from bench.programs import DEBIAN, GO, REPOSITORY, find_program, install_peers
 from bench.servers import ROWS
 from bench.tables import Section, render_section
 from bench.tools import TOOLS
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-PARTS = ("peers", "delay", "micro", "silent", "memory", "rate", "growth", "listener", "browser")
+PARTS = ("peers", "delay", "micro", "silent", "memory", "rate", "growth", "listener", "configs", "browser")
 MODES = ("all", *PARTS, "profile", "startup")
 
 
@@ -142,6 +142,12 @@ def _listener(options: argparse.Namespace) -> list[Section]:
     return [listener.measure_listener(runs=options.runs, port=options.port)]
 
 
+def _configs(options: argparse.Namespace) -> list[Section]:
+    if options.quick:
+        return [configs.measure_configs(runs=1, lines_count=5_000)]
+    return [configs.measure_configs(runs=options.runs)]
+
+
 def _browser(_: argparse.Namespace) -> list[Section]:
     """What bench/report_browser.py prints; a browser that is not there is said so."""
     title = "The HTML report in headless Chromium"
@@ -169,6 +175,7 @@ _PARTS: dict[str, Callable[[argparse.Namespace], list[Section]]] = {
     "rate": _rate,
     "growth": _growth,
     "listener": _listener,
+    "configs": _configs,
     "browser": _browser,
 }
 _NOT_QUICK = frozenset({"rate", "browser"})

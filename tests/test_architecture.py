@@ -67,7 +67,7 @@ UNTESTED_ALONE = {
     "model/exchange": "types only, used by every test of answers",
     "model/checks": "types only, used by the tests of recognition and of importers",
     "model/declared": "types only, used by the tests of importers and of declared",
-    "importers/registry_model": "types only; what reads and judges exports is to come",
+    "importers/registry_model": "types only, used by the tests of every registry format",
     "model/certificates": "types only, used by the tests of certificates",
     "model/outbound": "types only, used by the tests of outbound",
     "model/rows": "a tuple, used by the tests of the lane and of packing",

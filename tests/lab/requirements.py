@@ -125,6 +125,9 @@ IPROUTE = Requirement(name="iproute2", command="ip", debian=("iproute2",))
 NFTABLES = Requirement(name="nftables", command="nft", debian=("nftables",))
 # The store by URL (tests/store). The server's own directory holds a version: only dpkg's list of it has a fixed name.
 POSTGRESQL = Requirement(name="PostgreSQL", file=Path("/var/lib/dpkg/info/postgresql.list"), debian=("postgresql",))
+# Windows registry exports (tests/windows, tests/importers/test_hive.py).
+WINE = Requirement(name="Wine", command="wine", debian=("wine", "wine64"))
+HIVEXSH = Requirement(name="hivexsh", command="hivexsh", debian=("libhivex-bin",))
 
 # A new stack adds its line here: install.sh installs the union, and a test checks that no factory needs anything else.
 CATALOGUE: tuple[Requirement, ...] = (
@@ -180,6 +183,8 @@ CATALOGUE: tuple[Requirement, ...] = (
     IPROUTE,
     NFTABLES,
     POSTGRESQL,
+    WINE,
+    HIVEXSH,
 )
 
 

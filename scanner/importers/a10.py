@@ -117,12 +117,11 @@ def plan_edits(source: SourceFile, folder: Folder, options: ReadOptions, *, want
     commands: list[str] = []
     checks: list[str] = []
     cautions: list[str] = []
-    for kind, name in dict.fromkeys((use.kind, use.template) for use in config.uses):
+    for (kind, name), use in {(use.kind, use.template): use for use in config.uses}.items():
         template = config.templates.get((kind, name))
         if template is None or not _NAME.fullmatch(name):
             cautions.append(f"A {kind} template in use is not in this file, or its name is no plain word.")
             continue
-        use = next(use for use in config.uses if (use.kind, use.template) == (kind, name))
         states = {each.version: each.state for each in _settle(template, use)}
         old = [states[each] for each in ALL_VERSIONS if each < TlsVersion.TLS1_2]
         if states[TlsVersion.TLS1_2] is State.ENABLED and (

@@ -57,7 +57,7 @@ def read(source: SourceFile, folder: Folder, options: ReadOptions) -> Reading:
     legs: list[Leg] = []
     claims: list[Claim] = []
     for name, virtual in config.virtuals.items():
-        for kind, profile in ssl_profiles(config, virtual):
+        for kind, profile in dict.fromkeys(ssl_profiles(config, virtual)):
             resolved = resolve_profile(config, kind, profile)
             settings, claim = settle_profile(resolved)
             claims.append(claim)
@@ -175,7 +175,7 @@ def _virtual_leg(
     virtual, (kind, profile) = config.virtuals[name], ssl
     is_inbound = kind == "client-ssl"
     limits = [_RULES] if virtual.maybe_child("rules") else []
-    if any(child.words == ("disabled",) for child in virtual.children):
+    if virtual.maybe_child("disabled"):
         limits.append("The virtual server is disabled.")
     return Leg(
         name=f"virtual {_shown(name)} with {kind} {_shown(profile)} at {config.place(virtual).locator}",
@@ -237,15 +237,15 @@ def _change(config: F5Config, kind: str, name: str, wants: Wants, cautions: list
     if resolved.is_off or (resolved.options.gap and resolved.options.gap[0] is not GapReason.VERSION_UNKNOWN):
         cautions.append(f"{kind} {name} can't be worked out from this file: look at it on the device.")
         return ""
-    now = [word for word in resolved.options.words if word != "none" and re.fullmatch(r"[a-z0-9.-]{1,60}", word)]
-    new = [word for word in now if word not in {"no-tlsv1.2", "no-tls"}]
+    held = [word for word in resolved.options.words if word != "none" and re.fullmatch(r"[a-z0-9.-]{1,60}", word)]
+    new = [word for word in held if word not in {"no-tlsv1.2", "no-tls"}]
     new += [flag for flag in _OLD_FLAGS if wants.disable_old and flag not in new]
     parts = []
-    if new != now:
+    if new != held:
         parts.append(f"options {{ {' '.join(new)} }}" if new else "options none")
     settings, _ = settle_profile(resolved)
     enabled = settings[ALL_VERSIONS.index(TlsVersion.TLS1_2)]
-    if "no-tlsv1.2" not in now and enabled.state is not State.ENABLED:
+    if "no-tlsv1.2" not in held and enabled.state is not State.ENABLED:
         if enabled.state is State.DISABLED:
             parts.append("ciphers DEFAULT")
             cautions.append(f"{kind} {name}: its cipher string excluded TLS 1.2; DEFAULT takes its place.")

@@ -13,7 +13,7 @@ from scanner.importers.source import ReadError
 
 MOST_NESTING = 200
 """Deeper nesting is refused."""
-_WORD = re.compile(r'"(?:[^"\\]|\\.)*"?|[^\s"]\S*', re.DOTALL)
+_WORD = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[^\s"]\S*', re.DOTALL)
 _ESCAPED = re.compile(r"\\.", re.DOTALL)
 _TOP = ("ltm ", "net ", "sys ", "auth ", "apm ", "security ", "cm ", "gtm ", "asm ", "pem ", "cli ", "wom ")
 _SKIPPED = (("ltm", "rule"), ("gtm", "rule"), ("sys", "icall"), ("cli", "script"), ("sys", "application"))
@@ -35,9 +35,13 @@ class Node:
     is_one_line: bool = False
     """Whether text follows its opening brace on the same line, as in ``tmsh list one-line``."""
 
+    _by_name: dict[str, Node] | None = field(default=None, repr=False)
+
     def maybe_child(self, name: str) -> Node | None:
-        """Return the last statement of this name."""
-        return next((child for child in reversed(self.children) if child.words[:1] == (name,)), None)
+        """Return the last statement of this name; children must be complete when it is first asked."""
+        if self._by_name is None:
+            self._by_name = {child.words[0]: child for child in self.children if child.words}
+        return self._by_name.get(name)
 
     def maybe_value(self, name: str) -> str | None:
         """Return the word after the last statement's name; None where it has none."""

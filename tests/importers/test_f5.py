@@ -214,6 +214,22 @@ def test_a_file_of_something_else_is_refused():
         read("just text\n")
 
 
+def test_a_pool_of_many_statements_is_looked_into_once_for_many_virtual_servers():
+    junk = "".join(f" x{at}\n" for at in range(20_000))
+    text = f"ltm pool p {{\n members {{\n fs:443 {{\n }}\n }}\n{junk}}}\n"
+    virtual = " pool p\n profiles {\n /Common/serverssl {\n context serverside\n }\n }\n}\n"
+    text += "".join(f"ltm virtual v{at} {{\n{virtual}" for at in range(20_000))
+    legs = read(text).legs
+    assert len(legs) == 20_000
+    assert {leg.destinations for leg in legs} == {("fs:443",)}
+
+
+def test_a_profile_that_is_named_twice_has_one_leg():
+    text = SAMPLE.replace("        /Common/http { }\n", "        /Common/sts_in { }\n")
+    names = [leg.name for leg in read(text).legs]
+    assert len(names) == len(set(names)) == 3
+
+
 @given(st.binary(max_size=300))
 def test_garbage_raises_nothing_but_read_error(data):
     mangled = SourceFile(name="b", data=data)

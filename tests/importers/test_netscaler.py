@@ -159,6 +159,11 @@ def test_bound_ciphers_that_are_not_known_make_old_versions_a_gap():
     assert states(text, "vserver cs_old") == [OFF, OFF, OFF, NOT_KNOWN, ON, OFF]
 
 
+def test_unbound_ciphers_make_old_versions_a_gap():
+    text = SAMPLE + "unbind ssl vserver cs_old -cipherName DEFAULT\n"
+    assert states(text, "vserver cs_old") == [OFF, OFF, OFF, NOT_KNOWN, ON, OFF]
+
+
 def test_only_tls_1_3_suites_leave_tls_1_2_unknown():
     text = (
         SAMPLE + "bind ssl cipher g13 -cipherName TLS1.3-AES256-GCM-SHA384\nbind ssl vserver cs_old -cipherName g13\n"
@@ -227,6 +232,15 @@ def test_the_file_is_recognised_and_another_is_not():
 def test_a_file_of_something_else_is_refused():
     with pytest.raises(ReadError):
         read("just text\n")
+
+
+def test_cipher_groups_are_taken_apart_once_for_many_entities():
+    text = "".join(f"bind ssl cipher g -cipherName TLS1.3-{at}\n" for at in range(20_000))
+    text += "add ssl profile p\nbind ssl profile p -cipherName g\nset ssl profile p -tls12 ENABLED\n"
+    text += "".join(f"set ssl vserver v{at} -sslProfile p\n" for at in range(20_000))
+    legs = read(text).legs
+    assert len(legs) == 20_000
+    assert {leg.settings[4].gap for leg in legs} == {GapReason.UNSUPPORTED}
 
 
 @given(st.binary(max_size=300))

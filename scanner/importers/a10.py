@@ -200,7 +200,7 @@ def _take(block: list[str], port: list[str], words: list[str], place: Place, con
     )
     if template is not None:
         if words[0] == "version":
-            template.version = (tuple(words[1:]), place)
+            template.version = (tuple(words[1:4]), place)  # three are one too many already
         elif words[:2] == ["no", "version"]:
             template.version = None
         elif words[0] == "disable-sslv3":

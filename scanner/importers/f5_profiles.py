@@ -37,6 +37,8 @@ _HARMLESS_NAMES = (
 )
 _HARMLESS = frozenset(_HARMLESS_NAMES.split())
 """What may be taken away from these, and leaves suites of TLS 1.2 in."""
+_MOST_WORDS = 100
+_MOST_CHARACTERS = 4096
 _KNOWN_GROUPS = frozenset({"/Common/f5-default", "/Common/f5-secure"})
 """Built-in cipher groups with suites of TLS 1.2."""
 BUILT_IN = {"client-ssl": "/Common/clientssl", "server-ssl": "/Common/serverssl"}
@@ -141,7 +143,19 @@ def _own(config: F5Config, key: tuple[str, str], parent: ResolvedProfile) -> Res
         child = node.maybe_child(name)
         if child is not None:
             words = child.inner_words() if child.has_braces else list(child.words[1:])
-            found[name] = Said(tuple(words), config.place(child))
+            # Every profile that inherits it looks at it again, so it must not be long.
+            is_long = len(words) > _MOST_WORDS or sum(map(len, words)) > _MOST_CHARACTERS
+            gap = (GapReason.UNSUPPORTED, f"{name} is too long to be looked into.")
+            found[name] = Said((), config.place(child), gap) if is_long else Said(tuple(words), config.place(child))
+    ciphers = node.maybe_child("ciphers")
+    if (
+        parent.group.gap
+        and ciphers
+        and ciphers.words[1:2] not in {(), ("none",)}
+        and not node.maybe_child("cipher-group")
+    ):
+        # Ciphers and a group exclude each other: with ciphers of its own, an unknown parent's group does not count.
+        found["cipher-group"] = Said(("none",), config.place(ciphers))
     server_name = (node.maybe_value("server-name") or "").lower()
     is_named = re.fullmatch(r"[a-z0-9.*_-]{1,255}", server_name) and server_name != "none"
     mode = node.maybe_value("mode")

@@ -159,6 +159,12 @@ def test_a_file_of_something_else_is_refused():
         read("just text\n")
 
 
+def test_a_long_version_line_is_looked_at_once_for_many_ports():
+    text = "slb template client-ssl t\n  version " + "33 " * 200_000 + "\nslb virtual-server v 192.0.2.1\n"
+    legs = read(text + "  port 443 https\n    template client-ssl t\n" * 5_000).legs
+    assert {setting.gap for leg in legs for setting in leg.settings} == {GapReason.UNSUPPORTED}
+
+
 @given(st.binary(max_size=300))
 def test_garbage_raises_nothing_but_read_error(data):
     mangled = SourceFile(name="a", data=data)

@@ -69,6 +69,11 @@ def test_own_options_hold_though_the_parent_is_not_in_the_file():
     assert (found[TLS1_0].state, found[TLS1_2].gap) == (State.DISABLED, GapReason.NOT_IN_FILE)
 
 
+def test_own_options_and_ciphers_hold_though_the_parent_is_not_in_the_file():
+    found = settle(profile("a", "defaults-from /Common/elsewhere\nciphers DEFAULT\noptions { no-tlsv1 }"), "a")
+    assert (found[TLS1_0].state, found[TLS1_2].state) == (State.DISABLED, State.ENABLED)
+
+
 def test_profiles_that_are_each_others_parent_are_a_gap():
     text = profile("a", "defaults-from /Common/b") + profile("b", "defaults-from /Common/a")
     assert {each.gap for each in settle(text, "a").values()} == {GapReason.UNSUPPORTED}
@@ -130,6 +135,13 @@ def test_no_tls_is_a_gap_for_every_tls_version():
 )
 def test_a_cipher_string_has_suites_of_a_version_or_none_or_that_is_not_known(text, version, expected):
     assert judge_ciphers(text, version)[0] is expected
+
+
+@pytest.mark.parametrize("body", ["ciphers " + "A:" * 4096, "options { " + "no-tlsv1 " * 101 + "}"])
+def test_what_is_too_long_to_be_looked_into_is_a_gap(body):
+    found = settle(profile("a", f"options {{ no-sslv3 }}\n{body}"), "a")
+    assert found[TLS1_2].gap is GapReason.UNSUPPORTED
+    assert "too long" in found[TLS1_2].reason
 
 
 def test_a_chain_of_50_000_parents_is_followed_without_recursion():

@@ -7,14 +7,19 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from scanner.importers import (
+    a10,
     apache,
+    f5,
+    haproxy,
     hive,
+    netscaler,
     netsh_sslcert,
     nginx,
     reg_file,
     reg_query,
     registry_json,
     squid,
+    stunnel,
     windows_files,
 )
 from scanner.importers.edits import Remedy, Wants
@@ -54,6 +59,35 @@ IMPORTERS = (
     ),
     Importer(id="apache", title="Apache httpd: httpd.conf", recognise=apache.recognise, read=apache.read),
     Importer(id="squid", title="Squid: squid.conf", recognise=squid.recognise, read=squid.read),
+    Importer(
+        id="haproxy",
+        title="HAProxy: haproxy.cfg",
+        recognise=haproxy.recognise,
+        read=haproxy.read,
+        plan_edits=haproxy.plan_edits,
+    ),
+    Importer(
+        id="stunnel",
+        title="stunnel: stunnel.conf",
+        recognise=stunnel.recognise,
+        read=stunnel.read,
+        plan_edits=stunnel.plan_edits,
+    ),
+    Importer(id="f5", title="F5 BIG-IP: bigip.conf", recognise=f5.recognise, read=f5.read, plan_edits=f5.plan_edits),
+    Importer(
+        id="netscaler",
+        title="NetScaler: ns.conf",
+        recognise=netscaler.recognise,
+        read=netscaler.read,
+        plan_edits=netscaler.plan_edits,
+    ),
+    Importer(
+        id="a10",
+        title="A10 Thunder: running configuration",
+        recognise=a10.recognise,
+        read=a10.read,
+        plan_edits=a10.plan_edits,
+    ),
     Importer(
         id="reg",
         title="Windows: .reg file",

@@ -214,10 +214,10 @@ class _Branches:
             if name == ".endif":
                 return
         wanted = True if name == ".else" else self._evaluate(condition)
-        now = False if taken is True or wanted is False else None if taken is None else wanted
+        branch = False if taken is True or wanted is False else None if taken is None else wanted
         taken = True if True in {taken, wanted} else None if None in {taken, wanted} else False
-        self.levels.append((now, taken))
-        self._add(now, 1)
+        self.levels.append((branch, taken))
+        self._add(branch, 1)
 
     def _add(self, holds: bool | None, count: int) -> None:  # noqa: FBT001 - a state of three values
         self._left_out_count += count if holds is False else 0

@@ -29,6 +29,24 @@ SAMPLES |= {
         b"    IP:port                      : 0.0.0.0:443\r\n    Certificate Hash             : 00ff\r\n"
     ),
 }
+SAMPLES |= {
+    "haproxy": b"frontend sts\n    mode http\n    bind :443 ssl crt /etc/haproxy/sts.pem ssl-min-ver TLSv1.2\n",
+    "stunnel": b"[https]\naccept = 443\nconnect = 127.0.0.1:80\ncert = /etc/stunnel/a.pem\nsslVersionMin = TLSv1.2\n",
+    "f5": (
+        b"#TMSH-VERSION: 16.1.2\n\nltm profile client-ssl /Common/own {\n    defaults-from /Common/clientssl\n"
+        b"    options { dont-insert-empty-fragments no-tlsv1 }\n}\nltm virtual /Common/web {\n"
+        b"    destination /Common/192.0.2.10:443\n    profiles {\n        /Common/own {\n"
+        b"            context clientside\n        }\n    }\n}\n"
+    ),
+    "netscaler": (
+        b"#NS13.0 Build 47.24\nset ns config -IPAddress 192.0.2.1 -netmask 255.255.255.0\n"
+        b"add lb vserver web SSL 192.0.2.10 443\nset ssl vserver web -tls1 DISABLED -tls11 DISABLED\n"
+    ),
+    "a10": (
+        b"slb template client-ssl own\n  version 33 33\n!\nslb virtual-server web 192.0.2.10\n  port 443 https\n"
+        b"    template client-ssl own\n!\nend\n"
+    ),
+}
 WITHOUT_SAMPLE = {"hive"}
 """Binary: tests/importers/test_hive.py has them written by libhivex."""
 

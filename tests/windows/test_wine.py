@@ -74,7 +74,8 @@ def test_what_was_set_is_read_back(exported, form, read):
         },
         (rf"{root}\OTHER", "Enabled"): ("REG_DWORD", 1),
     }
-    assert export.roots == (root,)
+    # Wine's reg query leaves out a key without values: what it does not print is not taken as covered.
+    assert export.roots == ((rf"{root}\A [B]", rf"{root}\OTHER") if form == "query" else (root,))
     assert [words for _place, words in export.problems] == ["REG_QWORD without its number" for _name in lost]
 
 
